@@ -1,11 +1,15 @@
 """The data stage as a whole: cleaning, splits, columns, limits and the report."""
 
+import gzip
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -211,3 +215,49 @@ def test_the_source_of_a_pair_is_the_name_of_its_file(prepare_rows: Prepare) -> 
 def test_a_bad_option_is_refused(options: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         DataConfig(path="x", **options)
+
+
+# Large data
+
+
+def test_chunks_leave_no_trace_in_the_pairs(prepare_rows: Prepare) -> None:
+    rows = [row(f"a{n % 900}", f"b{n % 900}", prompt=f"P{n % 900}", n=n) for n in range(1400)]
+    rows[1200] = row("b7", "a7", prompt="P7")  # far from the pair that it contradicts
+    asked: list[int] = []
+
+    def check_fit(pairs: Sequence[Pair]) -> list[str | None]:
+        asked.append(len(pairs))
+        return ["over_length" if pair.row == 800 else None for pair in pairs]
+
+    prepared = prepare_rows(rows, check_fit=check_fit, test_frac=0.3)
+    assert [pair.row for pair in prepared.pairs] == [*range(800), *range(801, 900), 1200]
+    assert Counter(drop.kind for drop in prepared.dropped) == {"duplicate": 499, "over_length": 1}
+    assert prepared.report["contradictory"]["examples"][0]["rows"] == [7, 1200]
+    assert sum(asked) == 901
+    assert max(asked) < 900
+    assert prepared.report["num_rows"] == 1400
+
+
+def test_a_column_that_only_a_late_row_has_is_found(prepare_rows: Prepare) -> None:
+    rows = [row("a", f"b{n}") for n in range(300)]
+    rows[250]["gap"] = 4
+    pairs = prepare_rows(rows, columns={"margin": "gap"}).pairs
+    assert [(pair.row, pair.margin) for pair in pairs if pair.margin is not None] == [(250, 4.0)]
+
+
+@pytest.mark.parametrize("suffix", [".jsonl.gz", ".parquet"])
+def test_memory_grows_by_little_a_pair(
+    tmp_path: Path, suffix: str, peak_memory: Callable[..., int]
+) -> None:
+    def peak(num: int) -> int:
+        rows = [row(f"a{n}" * 200, f"b{n}" * 200, prompt=f"P{n}" * 100) for n in range(num)]
+        path = tmp_path / f"{num}{suffix}"
+        if suffix == ".parquet":
+            pq.write_table(pa.Table.from_pylist(rows), path)
+        else:
+            lines = "".join(json.dumps(row) + "\n" for row in rows).encode()
+            path.write_bytes(gzip.compress(lines, 1))
+        return peak_memory(lambda: prepare(DataConfig(path=str(path)), work=tmp_path))
+
+    few, many = 1536, 3072
+    assert (peak(many) - peak(few)) / (many - few) < 700  # bytes; a pair has 2,500 characters

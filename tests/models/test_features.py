@@ -7,6 +7,18 @@ from tamis.models import features
 from tamis.models.features import pooled_features
 from tamis.models.load import load_trunk
 from tamis.models.tokenise import encode_pairs, load_tokenizer
+from tamis.runs.scratch import write_ragged
+
+
+def features_of(config, sequences, **options):
+    """The features of all sequences, one row each."""
+    found = {}
+    for texts in pooled_features(config, write_ragged(sequences, dtype=np.int32), **options):
+        assert len(texts.features_ULD) <= features.CHUNK
+        for row, which in zip(texts.rows, texts.which, strict=True):
+            assert row not in found
+            found[row] = texts.features_ULD[which]
+    return np.stack([found[row] for row in range(len(sequences))])
 
 
 @pytest.fixture
@@ -32,7 +44,7 @@ def test_features_are_the_means_of_hidden_states_at_thirds_of_the_trunk(
                 for ids in sequences
             )
         ]
-    found = pooled_features(config, sequences, cache=tmp_path, batch_tokens=300)
+    found = features_of(config, sequences, cache=tmp_path, batch_tokens=300)
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
@@ -43,31 +55,31 @@ def many(num):
 
 def test_a_run_goes_on_after_its_last_chunk_with_the_same_bits(llama, tmp_path):
     sequences = many(features.CHUNK * 2 + 10)
-    whole = pooled_features(llama, sequences, cache=tmp_path)
+    whole = features_of(llama, sequences, cache=tmp_path)
     chunks = sorted(tmp_path.iterdir())
     assert len(chunks) == 3
     kept = {path: path.stat().st_mtime_ns for path in chunks[1:]}
     chunks[0].unlink()
-    np.testing.assert_array_equal(pooled_features(llama, sequences, cache=tmp_path), whole)
+    np.testing.assert_array_equal(features_of(llama, sequences, cache=tmp_path), whole)
     assert {path: path.stat().st_mtime_ns for path in chunks[1:]} == kept
 
 
 def test_what_is_on_disk_is_not_computed_again(llama, tmp_path):
     sequences = many(3)
-    shape = pooled_features(llama, sequences, cache=tmp_path).shape
+    shape = features_of(llama, sequences, cache=tmp_path).shape
     (chunk,) = tmp_path.iterdir()
     np.save(chunk, np.full(shape, 7, np.float32))
-    assert (pooled_features(llama, sequences, cache=tmp_path) == 7).all()
+    assert (features_of(llama, sequences, cache=tmp_path) == 7).all()
 
 
 def test_other_layers_or_texts_never_meet_an_old_chunk(llama, tmp_path):
-    pooled_features(llama, many(3), cache=tmp_path)
-    pooled_features(llama, many(4), cache=tmp_path)
-    pooled_features(llama.model_copy(update={"num_layers": 1}), many(3), cache=tmp_path)
+    features_of(llama, many(3), cache=tmp_path)
+    features_of(llama, many(4), cache=tmp_path)
+    features_of(llama.model_copy(update={"num_layers": 1}), many(3), cache=tmp_path)
     assert len(list(tmp_path.iterdir())) == 3
 
 
 @pytest.mark.parametrize("sequences", [[], [[1, 2], []]])
 def test_nothing_to_read_is_an_error(llama, tmp_path, sequences):
     with pytest.raises(ConfigError, match="at least one sequence, and no empty one"):
-        pooled_features(llama, sequences, cache=tmp_path)
+        features_of(llama, sequences, cache=tmp_path)

@@ -2,15 +2,21 @@ import numpy as np
 import pytest
 import torch
 
+from tamis.data import read_pairs, write_pairs
+from tamis.denoise.orient import orient
 from tamis.errors import DataError
 from tamis.losses.bradley_terry import bradley_terry
+from tamis.models.encoded import CHUNK_PAIRS
 from tamis.models.load import load_reward_model
+from tamis.models.rows.plan import RowPlan
 from tamis.models.score import score_pairs
-from tamis.models.tokenise import load_tokenizer
+from tamis.models.tokenise import encode_pairs, load_tokenizer
 from tamis.train.collate import make_collate
 from tamis.train.dataset import count_kinds, training_set
 from tamis.train.objective import base_objective, length_blocks, pair_gaps
-from tamis.types import Message, Pair, Verdict
+from tamis.types import Message, Pair, Verdict, messages_key
+
+PADDED = RowPlan("padded", "for the test")
 
 
 @pytest.fixture
@@ -75,7 +81,7 @@ def test_nothing_left_is_an_error_with_the_counts(llama, pairs):
 
 def test_a_repeated_text_has_one_row(tokenizer, pairs):
     data = training_set(pairs, keep(pairs), tokenizer=tokenizer, max_length=256)
-    batch = make_collate(data, pad_id=tokenizer.pad_token_id)([np.array([1, 3])])
+    batch = make_collate(data, pad_id=tokenizer.pad_token_id, plan=PADDED)([np.array([1, 3])])
     assert batch["input_ids"].shape[0] == 3
     assert batch["chosen"][0] == batch["chosen"][1]
     widths = batch["attention_mask"].sum(1)
@@ -88,7 +94,7 @@ def test_a_repeated_text_has_one_row(tokenizer, pairs):
 def test_gaps_are_those_of_the_scorer(any_model, tokenizer, pairs):
     model = load_reward_model(any_model, seed=0)
     data = training_set(pairs, keep(pairs), tokenizer=tokenizer, max_length=256)
-    batch = make_collate(data, pad_id=tokenizer.pad_token_id)([np.arange(len(pairs))])
+    batch = make_collate(data, pad_id=tokenizer.pad_token_id, plan=PADDED)([np.arange(len(pairs))])
     scores = score_pairs(model, tokenizer, pairs, max_length=256)
     with torch.no_grad():
         delta_B = pair_gaps(model, batch).numpy()
@@ -100,7 +106,7 @@ def test_scoring_a_text_once_gives_the_gradient_of_scoring_it_for_each_pair(
 ):
     model = load_reward_model(any_model, seed=0)
     data = training_set(pairs, keep(pairs), tokenizer=tokenizer, max_length=256)
-    collate = make_collate(data, pad_id=tokenizer.pad_token_id)
+    collate = make_collate(data, pad_id=tokenizer.pad_token_id, plan=PADDED)
     objective = base_objective(bradley_terry)
 
     def gradient(batches):
@@ -132,3 +138,68 @@ def test_pairs_of_one_group_with_other_prompts_are_told_apart(tokenizer):
     ]
     found = training_set(pairs, keep(pairs), tokenizer=tokenizer, max_length=64).prompts
     assert found[0] == found[2] != found[1]
+
+
+def many_pairs(num, *, length=1):
+    """Pairs with recurring prompts; every seventh has sides of the same ids."""
+    return [
+        Pair(
+            f"p{n}",
+            (Message("user", f"{'fox ' * length}{n % 50}"),) if n % 3 else (),
+            (Message("assistant", f"a {n}"),),
+            (Message("assistant", f"a {n}" if n % 7 == 0 else f"b {n}"),),
+            group=f"group {n % 9}",
+            row=n,
+        )
+        for n in range(num)
+    ]
+
+
+def test_chunks_leave_no_trace_in_the_set(llama, tmp_path):
+    tokenizer = load_tokenizer(llama)
+    pairs = many_pairs(2 * CHUNK_PAIRS + 100)
+    rng = np.random.default_rng(0)
+    verdicts = [
+        Verdict(p.id, target=float(t), margin=float(t) - 0.3, weight=float(w))
+        for p, t, w in zip(
+            pairs, rng.uniform(size=len(pairs)), rng.choice([0, 1, 2], len(pairs)), strict=True
+        )
+    ]
+    found = training_set(pairs, verdicts[::-1], tokenizer=tokenizer, max_length=64, work=tmp_path)
+    kept = [
+        orient(p, v) for p, v in zip(pairs, verdicts, strict=True) if v.weight > 0 and p.row % 7
+    ]
+    encoded = encode_pairs(tokenizer, [item.pair for item in kept], max_length=64)
+    assert list(found.encoded) == encoded
+    assert found.encoded[-3:] == encoded[-3:]
+    assert found.length_N.tolist() == [
+        len(e.chosen) + len(e.rejected) - e.num_prefix for e in encoded
+    ]
+    for name in ("target", "margin", "weight"):
+        expected = np.array([getattr(item.verdict, name) for item in kept], np.float32)
+        np.testing.assert_array_equal(getattr(found, f"{name}_N"), expected)
+    assert found.num_swapped == sum(item.swapped for item in kept)
+    keys = [messages_key(i.pair.prompt) if i.pair.prompt else i.pair.group for i in kept]
+    _, codes = np.unique(keys, return_inverse=True)
+    np.testing.assert_array_equal(found.prompts, codes)
+    assert [item.row for item in found.left_out] == [
+        *(p.row for p, v in zip(pairs, verdicts, strict=True) if v.weight == 0),
+        *(p.row for p, v in zip(pairs, verdicts, strict=True) if v.weight and p.row % 7 == 0),
+    ]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_memory_grows_by_little_a_pair(llama, tmp_path, peak_memory):
+    tokenizer = load_tokenizer(llama)
+
+    def peak(num):
+        path = tmp_path / f"{num}.parquet"
+        write_pairs(path, many_pairs(num, length=12))
+        pairs = read_pairs(path)
+        verdicts = [Verdict(f"p{n}") for n in range(num)]
+        return peak_memory(
+            lambda: training_set(pairs, verdicts, tokenizer=tokenizer, max_length=64, work=tmp_path)
+        )
+
+    few, many = 2 * CHUNK_PAIRS, 4 * CHUNK_PAIRS
+    assert (peak(many) - peak(few)) / (many - few) < 450  # bytes; ids as objects take 1,000

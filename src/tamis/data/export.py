@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
-from tamis.data.tables import PAIR_SCHEMA, plain_turns
+from tamis.data.pairtable import pair_ids
+from tamis.data.tables import PAIR_SCHEMA, ROW_GROUP, batched, plain_turns
 from tamis.denoise.orient import Oriented, orient
 from tamis.errors import ConfigError, DataError
-from tamis.runs import write_parquet, write_text
+from tamis.runs.atomic import replace_atomically
 from tamis.types import Pair, Verdict
 
 _SIDES = ("prompt", "chosen", "rejected")
@@ -54,51 +57,71 @@ def export_pairs(
     """
     if path.suffix not in (".jsonl", ".parquet"):
         raise ConfigError(f"{path}: expected a file named .jsonl or .parquet")
-    oriented = [orient(pair, verdict) for pair, verdict in _matched(pairs, verdicts)]
-    kept = [item for item in oriented if item.verdict.weight > 0]
+    judged = _matched(pairs, verdicts)
+    kept = [verdict for verdict in judged if verdict.weight > 0]
     if not kept:
         raise DataError(f"{path}: none of the {len(pairs)} pairs has a weight above 0")
     report = ExportReport(
         num_exported=len(kept),
-        num_left_out=len(oriented) - len(kept),
-        num_swapped=sum(item.swapped for item in kept),
-        num_soft=sum(item.verdict.target < 1 for item in kept),
-        num_weighted=sum(item.verdict.weight != 1 for item in kept),
+        num_left_out=len(judged) - len(kept),
+        num_swapped=sum(verdict.target < 0.5 for verdict in kept),
+        num_soft=sum(0 < verdict.target < 1 for verdict in kept),
+        num_weighted=sum(verdict.weight != 1 for verdict in kept),
     )
     if strict and (report.num_soft or report.num_weighted):
         raise ConfigError(
             f"{path}: not written, since TRL and OpenRLHF would ignore {report.num_soft} soft "
             f"targets and {report.num_weighted} weights other than 1 of {len(kept)} pairs"
         )
-    _write(path, kept)
+    _write(path, pairs, judged)
     return report
 
 
-def _matched(pairs: Sequence[Pair], verdicts: Sequence[Verdict]) -> list[tuple[Pair, Verdict]]:
+def _matched(pairs: Sequence[Pair], verdicts: Sequence[Verdict]) -> list[Verdict]:
+    """Return the verdict of each pair."""
     by_id: dict[str, Verdict] = {}
     for verdict in verdicts:
         if verdict.id in by_id:
             raise DataError(f"verdicts: two of them have the id {verdict.id}")
         by_id[verdict.id] = verdict
-    for pair in pairs:
-        if pair.id not in by_id:
-            raise DataError(f"verdicts: there is none for the pair {pair.id} (row {pair.row})")
-    return [(pair, by_id[pair.id]) for pair in pairs]
+    judged = []
+    for number, id_ in enumerate(pair_ids(pairs).to_pylist()):
+        if id_ not in by_id:
+            row = pairs[number].row
+            raise DataError(f"verdicts: there is none for the pair {id_} (row {row})")
+        judged.append(by_id[id_])
+    return judged
 
 
-def _write(path: Path, kept: Sequence[Oriented]) -> None:
-    with_margin = any(item.verdict.margin != 0 for item in kept)
-    with_prompt = all(item.pair.prompt for item in kept)
-    records = [_record(item, with_margin=with_margin, with_prompt=with_prompt) for item in kept]
-    if path.suffix == ".jsonl":
-        lines = (json.dumps(record, ensure_ascii=False, allow_nan=False) for record in records)
-        write_text(path, "".join(f"{line}\n" for line in lines))
-        return
-    fields = [PAIR_SCHEMA.field(name) for name in _SIDES if name in records[0]]
-    fields += [pa.field(name, pa.float64()) for name in records[0] if name not in (*_SIDES, "id")]
-    write_parquet(
-        path, pa.Table.from_pylist(records, schema=pa.schema([*fields, ("id", "string")]))
+def _write(path: Path, pairs: Sequence[Pair], judged: Sequence[Verdict]) -> None:
+    with_margin = any(verdict.margin != 0 for verdict in judged if verdict.weight > 0)
+    with_prompt = all(
+        pair.prompt for pair, verdict in zip(pairs, judged, strict=True) if verdict.weight > 0
     )
+    records = (
+        _record(orient(pair, verdict), with_margin=with_margin, with_prompt=with_prompt)
+        for pair, verdict in zip(pairs, judged, strict=True)
+        if verdict.weight > 0
+    )
+    write = _write_lines if path.suffix == ".jsonl" else _write_table
+    replace_atomically(path, lambda temporary: write(temporary, records))
+
+
+def _write_lines(path: Path, records: Iterable[dict[str, Any]]) -> None:
+    with path.open("w", encoding="utf-8", newline="\n") as file:
+        for record in records:
+            file.write(json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def _write_table(path: Path, records: Iterable[dict[str, Any]]) -> None:
+    chunks = batched(records, ROW_GROUP)
+    first = next(chunks)
+    fields = [PAIR_SCHEMA.field(name) for name in _SIDES if name in first[0]]
+    fields += [pa.field(name, pa.float64()) for name in first[0] if name not in (*_SIDES, "id")]
+    schema = pa.schema([*fields, ("id", "string")])
+    with pq.ParquetWriter(path, schema) as writer:
+        for chunk in chain([first], chunks):
+            writer.write_table(pa.Table.from_pylist(chunk, schema=schema))
 
 
 def _record(item: Oriented, *, with_margin: bool, with_prompt: bool) -> dict[str, Any]:

@@ -4,16 +4,26 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
+import pyarrow.compute as pc
+
 from tamis.data.clean import Cleaned, FitCheck, clean
 from tamis.data.config import DataConfig
+from tamis.data.pairtable import PairTable, pair_ids
 from tamis.data.read import read_rows
-from tamis.data.recognise import Convention, load_convention, recognise, rename_columns
+from tamis.data.recognise import (
+    Convention,
+    IndexedRow,
+    check_columns,
+    load_convention,
+    recognise,
+    rename_columns,
+)
 from tamis.errors import DataError
 from tamis.runs import fingerprint
 from tamis.types import Dropped, Pair
@@ -26,17 +36,21 @@ _EXAMPLES = 20
 class Prepared:
     """Clean pairs in the order of the source, what was dropped, and the report (JSON-safe)."""
 
-    pairs: list[Pair]
+    pairs: PairTable
     dropped: list[Dropped]
     report: dict[str, Any]
 
 
-def prepare(config: DataConfig, *, check_fit: FitCheck | None = None) -> Prepared:
+def prepare(
+    config: DataConfig, *, check_fit: FitCheck | None = None, work: Path | None = None
+) -> Prepared:
     """Read a source, recognise its columns, and give clean pairs with train and test marked.
 
     ``check_fit`` tells which pairs a model can read; without it only texts are looked at. In the
     report, ``contradictory.num_pairs`` counts every pair that another one contradicts, and
-    ``num_dropped`` what was dropped after K-wise rows became pairs.
+    ``num_dropped`` what was dropped after K-wise rows became pairs. The pairs are kept in a scratch
+    file in ``work``; memory holds some hundred bytes a pair, except for conventions that gather
+    rows from everywhere (see theirs) and kinds of files that are read whole (`read_rows`).
 
     Raises:
         DataError: the source cannot be read, has unknown columns, holds something else than text,
@@ -44,29 +58,54 @@ def prepare(config: DataConfig, *, check_fit: FitCheck | None = None) -> Prepare
         ConfigError: ``columns``, ``convention`` or ``hub_split`` names what is not there.
     """
     source = config.path
-    reader = read_rows(source, hub_config=config.hub_config, hub_split=config.hub_split)
-    rows = list(islice(reader, config.limit))
-    if not rows:
+    rows = _source_rows(config)
+    sample = list(islice(rows, _SAMPLE))
+    if not sample:
         raise DataError(f"{source}: there is not a single row")
     if config.columns:
-        rows = rename_columns(rows, config.columns, source=source)
-    convention = _convention(config, [row for _, row in rows[:_SAMPLE]])
+        check_columns(config.columns, lambda: chain(sample, _rest(config)), source=source)
+    renamed = list(rename_columns(sample, config.columns))
+    convention = _convention(config, [row for _, row in renamed])
+    counted = _Counted(chain(sample, rows))
+    items = convention.pairs(rename_columns(counted, config.columns), source)
     cleaned = clean(
-        convention.pairs(rows, source),
+        _with_splits(items, test_frac=config.test_frac, seed=config.seed),
         on_contradiction=config.on_contradiction,
         check_fit=check_fit,
+        work=work,
     )
     _check_share(cleaned, config)
-    pairs = _with_splits(cleaned.pairs, test_frac=config.test_frac, seed=config.seed)
     report = {
         "source": source,
-        "fingerprint": _fingerprint(source, pairs),
+        "fingerprint": _fingerprint(source, cleaned.pairs),
         "convention": convention.name,
-        "num_rows": len(rows),
-        **_summary(pairs, cleaned),
+        "num_rows": counted.count,
+        **_summary(cleaned),
         "length_check": "not done: no model given" if check_fit is None else "done",
     }
-    return Prepared(pairs, cleaned.dropped, report)
+    return Prepared(cleaned.pairs, cleaned.dropped, report)
+
+
+def _source_rows(config: DataConfig) -> Iterator[IndexedRow]:
+    reader = read_rows(config.path, hub_config=config.hub_config, hub_split=config.hub_split)
+    return islice(reader, config.limit)
+
+
+def _rest(config: DataConfig) -> Iterator[IndexedRow]:
+    return islice(_source_rows(config), _SAMPLE, None)
+
+
+@dataclass(slots=True)
+class _Counted:
+    """Passes rows on, and knows how many there were."""
+
+    rows: Iterable[IndexedRow]
+    count: int = 0
+
+    def __iter__(self) -> Iterator[IndexedRow]:
+        for row in self.rows:
+            self.count += 1
+            yield row
 
 
 def _convention(config: DataConfig, sample: Sequence[dict[str, Any]]) -> Convention:
@@ -90,12 +129,15 @@ def _check_share(cleaned: Cleaned, config: DataConfig) -> None:
         )
 
 
-def _with_splits(pairs: Sequence[Pair], *, test_frac: float, seed: int) -> list[Pair]:
-    drawn = {
-        group: "test" if _uniform(f"{seed}\0{group}") < test_frac else "train"
-        for group in {pair.group for pair in pairs if not pair.split}
-    }
-    return [pair if pair.split else replace(pair, split=drawn[pair.group]) for pair in pairs]
+def _with_splits(
+    items: Iterable[Pair | Dropped], *, test_frac: float, seed: int
+) -> Iterator[Pair | Dropped]:
+    for item in items:
+        if isinstance(item, Dropped) or item.split:
+            yield item
+        else:
+            is_test = _uniform(f"{seed}\0{item.group}") < test_frac
+            yield replace(item, split="test" if is_test else "train")
 
 
 def _uniform(text: str) -> float:
@@ -104,17 +146,20 @@ def _uniform(text: str) -> float:
     return int.from_bytes(digest[:6], "big") / 2**48
 
 
-def _fingerprint(source: str, pairs: Sequence[Pair]) -> str:
+def _fingerprint(source: str, pairs: PairTable) -> str:
     path = Path(source)
     if path.exists():
         return fingerprint(path)
-    return hashlib.sha256("\n".join(pair.id for pair in pairs).encode()).hexdigest()
+    return hashlib.sha256("\n".join(pair_ids(pairs).to_pylist()).encode()).hexdigest()
 
 
-def _summary(pairs: Sequence[Pair], cleaned: Cleaned) -> dict[str, Any]:
+def _summary(cleaned: Cleaned) -> dict[str, Any]:
     kinds = Counter(drop.kind for drop in cleaned.dropped)
-    splits = Counter(pair.split for pair in pairs)
-    longer = [len(pair.chosen[-1].content) > len(pair.rejected[-1].content) for pair in pairs]
+    pairs = cleaned.pairs
+    splits = Counter(pairs.column("split").to_pylist())
+    num_longer = sum(
+        len(pair.chosen[-1].content) > len(pair.rejected[-1].content) for pair in pairs
+    )
     examples = [
         {"rows": [a.row, b.row], "ids": [a.id, b.id]} for a, b in cleaned.contradictory[:_EXAMPLES]
     ]
@@ -124,8 +169,8 @@ def _summary(pairs: Sequence[Pair], cleaned: Cleaned) -> dict[str, Any]:
         "dropped": dict(sorted(kinds.items())),
         "contradictory": {"num_pairs": 2 * len(cleaned.contradictory), "examples": examples},
         "splits": {"train": splits["train"], "test": splits["test"]} | dict(sorted(splits.items())),
-        "num_groups": len({pair.group for pair in pairs}),
-        "chosen_longer_frac": sum(longer) / len(longer),
-        "has_votes": any(pair.votes is not None for pair in pairs),
-        "has_gold": any(pair.gold is not None for pair in pairs),
+        "num_groups": pc.count_distinct(pairs.column("group")).as_py(),
+        "chosen_longer_frac": num_longer / len(pairs),
+        "has_votes": pairs.column("votes").null_count < len(pairs),
+        "has_gold": pairs.column("gold").null_count < len(pairs),
     }

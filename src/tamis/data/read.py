@@ -6,8 +6,9 @@ import gzip
 import io
 import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -26,13 +27,15 @@ _SUFFIXES = {
     ".parquet": "parquet",
 }
 _GZIP, _PARQUET = b"\x1f\x8b", b"PAR1"
+_HEAD, _BATCH = 4096, 512  # bytes looked at, and rows read at once
 
 
 def read_rows(path: str, *, hub_config: str | None = None, hub_split: str = "train") -> Rows:
     """Give (row number from 0, row) of a file, a directory saved by datasets, or a hub id.
 
     The kind of a file is told by its suffix, and by its first bytes where these say more: gzip and
-    Parquet are recognised under any name.
+    Parquet are recognised under any name. JSON lines, Parquet and data sets of the hub are read a
+    few rows at a time, the other kinds whole.
 
     Raises:
         DataError: nothing is there, or it cannot be read as what it is named; the message names
@@ -50,19 +53,15 @@ def read_rows(path: str, *, hub_config: str | None = None, hub_split: str = "tra
 
 
 def _read_file(path: Path, source: str) -> Rows:
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise DataError(f"{source}: cannot be read: {error.strerror or error}") from error
-    if content.startswith(_GZIP):
-        content = _unzip(content, source)
-    if not content.strip():
-        raise DataError(f"{source}: the file is empty")
-    kind = _kind(path, content)
-    if kind == "parquet":
-        return _read_parquet(content, source)
+    head = _head(path, source)
+    kind = _kind(path, head)
     if kind == "jsonl":
-        return read_jsonl(content, source)
+        return _read_lines(path, source)
+    if kind == "parquet" and _start(path, source) == _PARQUET:
+        return _read_parquet(path, source)
+    content = _content(path, source)
+    if kind == "parquet":
+        return _read_parquet(io.BytesIO(content), source)
     if kind == "json":
         return read_json(content, source)
     if kind in ("csv", "tsv"):
@@ -72,27 +71,66 @@ def _read_file(path: Path, source: str) -> Rows:
     )
 
 
-def _kind(path: Path, content: bytes) -> str | None:
-    if content.startswith(_PARQUET):
+def _kind(path: Path, head: bytes) -> str | None:
+    if head.startswith(_PARQUET):
         return "parquet"
     name = path.with_suffix("") if path.suffix.lower() in (".gz", ".gzip") else path
     kind = _SUFFIXES.get(name.suffix.lower())
-    if kind is None and content.lstrip()[:1] in (b"{", b"["):
+    if kind is None and head.lstrip()[:1] in (b"{", b"["):
         return "json"
     return kind
 
 
-def _unzip(content: bytes, source: str) -> bytes:
+def _start(path: Path, source: str) -> bytes:
+    """Return the first bytes of a file as it lies on disk."""
+    with _readable(source), path.open("rb") as file:
+        return file.read(len(_PARQUET))
+
+
+def _head(path: Path, source: str) -> bytes:
+    """Return what a file, unzipped, begins with: the first line that is not blank, or its start.
+
+    Raises:
+        DataError: it cannot be read, or there is no such line.
+    """
+    with _readable(source), _opened(path) as stream:
+        while head := stream.readline(_HEAD):
+            if head.strip():
+                return head
+    raise DataError(f"{source}: the file is empty")
+
+
+def _read_lines(path: Path, source: str) -> Rows:
+    with _readable(source), _opened(path) as stream:
+        yield from read_jsonl(stream, source)
+
+
+def _content(path: Path, source: str) -> bytes:
+    with _readable(source), _opened(path) as stream:
+        return stream.read()
+
+
+def _opened(path: Path) -> IO[bytes]:
+    with path.open("rb") as file:
+        is_zipped = file.read(len(_GZIP)) == _GZIP
+    return cast(IO[bytes], gzip.open(path)) if is_zipped else path.open("rb")
+
+
+@contextmanager
+def _readable(source: str) -> Iterator[None]:
+    """Turn what the file system and the gzip format refuse into one error."""
     try:
-        return gzip.decompress(content)
-    except (OSError, EOFError, zlib.error) as error:
+        yield
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise DataError(f"{source}: the gzip file is damaged or cut short: {error}") from error
+    except OSError as error:
+        raise DataError(f"{source}: cannot be read: {error.strerror or error}") from error
 
 
-def _read_parquet(content: bytes, source: str) -> Rows:
+def _read_parquet(file: Path | io.BytesIO, source: str) -> Rows:
     row = 0
     try:
-        for batch in pq.ParquetFile(io.BytesIO(content)).iter_batches():
+        for batch in pq.ParquetFile(file).iter_batches(_BATCH):
             for values in batch.to_pylist():
                 yield row, values
                 row += 1

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from tamis.data import conventions as package
@@ -13,6 +14,7 @@ from tamis.data.build import Rows
 from tamis.errors import ConfigError, DataError, shorten
 from tamis.types import Dropped, Pair
 
+IndexedRow = tuple[int, dict[str, Any]]
 NAMES = ("PRIORITY", "COLUMNS", "EXAMPLE", "matches", "pairs")
 BASE_FIELDS = (
     *("prompt", "chosen", "rejected", "margin", "votes", "votes_chosen", "votes_rejected"),
@@ -81,13 +83,10 @@ def recognise(sample: Sequence[Mapping[str, object]], source: str) -> Convention
     )
 
 
-def rename_columns(
-    rows: Sequence[tuple[int, dict[str, Any]]], columns: Mapping[str, str], *, source: str
-) -> list[tuple[int, dict[str, Any]]]:
-    """Return the rows with the columns (field -> column of the file) under our names.
-
-    >>> rename_columns([(0, {"good": "a", "bad": "b"})], {"chosen": "good"}, source="x.csv")
-    [(0, {'bad': 'b', 'chosen': 'a'})]
+def check_columns(
+    columns: Mapping[str, str], rows: Callable[[], Iterable[IndexedRow]], *, source: str
+) -> None:
+    """Look for the columns (field -> column of the file) in the rows, which are read anew for each.
 
     Raises:
         ConfigError: a field is unknown, or no row has the column.
@@ -98,21 +97,27 @@ def rename_columns(
             raise ConfigError(
                 f"columns: unknown field {field!r}; expected one of {', '.join(sorted(fields))}"
             )
-        if not any(column in row for _, row in rows):
-            found = _columns_of([row for _, row in rows[:100]])
+        if not any(column in row for _, row in rows()):
+            found = _columns_of([row for _, row in islice(rows(), 100)])
             raise ConfigError(
                 f"columns: {field}={column}: {source} has no column {column!r}; it has "
                 f"{_listed(found)}"
             )
+
+
+def rename_columns(rows: Iterable[IndexedRow], columns: Mapping[str, str]) -> Iterator[IndexedRow]:
+    """Give the rows with the columns (field -> column of the file) under our names.
+
+    >>> list(rename_columns([(0, {"good": "a", "bad": "b"})], {"chosen": "good"}))
+    [(0, {'bad': 'b', 'chosen': 'a'})]
+    """
     taken = set(columns.values()) | columns.keys()
-    return [
-        (
+    for index, row in rows:
+        yield (
             index,
             {name: value for name, value in row.items() if name not in taken}
             | {field: row[column] for field, column in columns.items() if column in row},
         )
-        for index, row in rows
-    ]
 
 
 def _known_fields() -> set[str]:

@@ -1,7 +1,6 @@
 """Rows of JSON lines, JSON, CSV and TSV content; every error names file and line.
 
-Functions take the content as bytes: files are read whole, since what is built from them stays in
-memory anyway, and a byte offset can then be told.
+JSON lines are read a line at a time. The other kinds are read whole, as their content in bytes.
 """
 
 from __future__ import annotations
@@ -9,7 +8,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from tamis.errors import DataError, shorten
@@ -19,14 +18,15 @@ _BOM = b"\xef\xbb\xbf"
 _MAX_CELL = 2**31 - 1
 
 
-def read_jsonl(content: bytes, source: str) -> Rows:
-    """Give the object of every line that is not blank.
+def read_jsonl(blocks: Iterable[bytes], source: str) -> Rows:
+    """Give the object of every line that is not blank; a block holds one line or several.
 
     Raises:
         DataError: a line is no UTF-8, no JSON, or no object.
     """
     row, offset = 0, 0
-    for number, line in enumerate(content.splitlines(keepends=True), start=1):
+    lines = (line for block in blocks for line in block.splitlines(keepends=True))
+    for number, line in enumerate(lines, start=1):
         text = _decode(line, f"{source}: line {number}", offset=offset)
         offset += len(line)
         if not text.strip():
@@ -52,7 +52,7 @@ def read_json(content: bytes, source: str) -> Rows:
     """
     text = _decode(content, source, offset=0)
     if _is_lines(text):
-        yield from read_jsonl(content, source)
+        yield from read_jsonl([content], source)
         return
     try:
         value = json.loads(text)

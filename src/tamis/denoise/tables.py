@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 
 import pyarrow as pa
@@ -12,6 +12,7 @@ from tamis.errors import DataError
 from tamis.runs import read_parquet, write_parquet
 from tamis.types import Verdict
 
+ROWS = 1000  # that are read at once
 VERDICT_SCHEMA = pa.schema(
     [
         ("id", pa.string()),
@@ -25,8 +26,10 @@ VERDICT_SCHEMA = pa.schema(
 
 def write_verdicts(path: Path, verdicts: Sequence[Verdict]) -> None:
     """Write one row a verdict, in the orientation of the stored pairs."""
-    rows = [asdict(verdict) for verdict in verdicts]
-    write_parquet(path, pa.Table.from_pylist(rows, schema=VERDICT_SCHEMA))
+    columns = {
+        name: [getattr(verdict, name) for verdict in verdicts] for name in VERDICT_SCHEMA.names
+    }
+    write_parquet(path, pa.table(columns, schema=VERDICT_SCHEMA))
 
 
 def read_verdicts(path: Path) -> list[Verdict]:
@@ -40,12 +43,14 @@ def read_verdicts(path: Path) -> list[Verdict]:
     table = read_parquet(path, columns=list(VERDICT_SCHEMA.names))
     verdicts: list[Verdict] = []
     seen: set[str] = set()
-    for row, values in enumerate(table.to_pylist()):
-        problem = _problem(values, seen)
-        if problem is not None:
-            raise DataError(f"{path}, row {row}: {problem}")
-        seen.add(values["id"])
-        verdicts.append(Verdict(**values))
+    for batch in table.to_batches(max_chunksize=ROWS):
+        for values in batch.to_pylist():
+            problem = _problem(values, seen)
+            if problem is not None:
+                raise DataError(f"{path}, row {len(verdicts)}: {problem}")
+            seen.add(values["id"])
+            # a few words make up all reasons: one copy of each is enough
+            verdicts.append(Verdict(**{**values, "reason": sys.intern(values["reason"])}))
     return verdicts
 
 

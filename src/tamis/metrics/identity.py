@@ -12,6 +12,7 @@ Shapes: N pairs, I items.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from hashlib import blake2b
 
 import numpy as np
 import numpy.typing as npt
@@ -36,12 +37,14 @@ def text_ids(pairs: Sequence[Pair]) -> IntArray:
     >>> text_ids([Pair("1", (), a, b), Pair("2", (), b, a)]).tolist()
     [[0, 1], [1, 0]]
     """
-    known: dict[tuple[str, str], int] = {}
+    known: dict[bytes, int] = {}
     ids_N2 = np.empty((len(pairs), 2), dtype=np.int64)
     for row, pair in enumerate(pairs):
         prompt = messages_key(pair.prompt)
         for side, answer in enumerate((pair.chosen, pair.rejected)):
-            ids_N2[row, side] = known.setdefault((prompt, messages_key(answer)), len(known))
+            text = f"{prompt}\x1e{messages_key(answer)}".encode("utf-8", "surrogatepass")
+            key = blake2b(text, digest_size=16).digest()  # texts would fill the memory
+            ids_N2[row, side] = known.setdefault(key, len(known))
     return ids_N2
 
 

@@ -1,13 +1,14 @@
 """Features of a frozen trunk: one vector a text, computed once and kept on disk.
 
-Shapes: N sequences, U distinct ones, S of a batch, T tokens, L depths, D hidden.
+Shapes: M sequences, U distinct ones of a chunk, S of a batch, T tokens, L depths, D hidden.
 """
 
 from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -19,22 +20,39 @@ from transformers import PreTrainedModel
 from tamis.errors import ConfigError
 from tamis.models.config import ModelConfig
 from tamis.models.load import load_trunk, to_accelerator
-from tamis.models.score import BATCH_TOKENS, length_batches, pad_right
+from tamis.models.rows.padded import length_batches, pad_right
+from tamis.models.score import BATCH_TOKENS
 from tamis.models.source import locate
 from tamis.runs import fingerprint, progress, write_bytes
+from tamis.runs.scratch import Ragged, distinct
+
+Ints = NDArray[np.int64]
 
 CHUNK = 512
 NUM_DEPTHS = 3
 
 
+@dataclass(frozen=True, slots=True)
+class TextFeatures:
+    """Features of at most 512 distinct texts, and where they stand.
+
+    ``features_ULD`` has one text a row. The sequences ``rows`` of the input are these texts:
+    ``rows[i]`` is text ``which[i]``.
+    """
+
+    features_ULD: NDArray[np.float32]
+    rows: Ints
+    which: Ints
+
+
 def pooled_features(
     config: ModelConfig,
-    sequences: Sequence[Sequence[int]],
+    sequences: Ragged,
     *,
     cache: Path,
     batch_tokens: int = BATCH_TOKENS,
-) -> NDArray[np.float32]:
-    """Return mean-pooled hidden states at three depths of the trunk, float32 of shape [N, L, D].
+) -> Iterator[TextFeatures]:
+    """Give mean-pooled hidden states at three depths of the trunk, a chunk of texts at a time.
 
     A depth is the mean, over the attended tokens, of the hidden states after a third, two thirds
     and all of the layers: lower layers keep the surface of a text, the last its meaning, and heads
@@ -43,30 +61,38 @@ def pooled_features(
     Each distinct sequence is computed once. Every 512 of them, in order of length, make a chunk
     that is written atomically to ``cache`` under a hash of the model and of its ids: a run that was
     killed goes on after its last complete chunk, with the same result bit for bit, and another
-    model or other texts never meet an old chunk.
+    model or other texts never meet an old chunk. Memory holds one chunk, and some hundred bytes a
+    sequence.
 
     Raises:
         ConfigError: the model cannot be loaded, the cache cannot be written, a sequence is empty.
     """
-    if not sequences or any(len(ids) == 0 for ids in sequences):
+    if not len(sequences) or (sequences.length_M == 0).any():
         raise ConfigError("features need at least one sequence, and no empty one")
-    distinct = sorted(dict.fromkeys(map(tuple, sequences)), key=lambda ids: (len(ids), ids))
-    chunks = [distinct[start : start + CHUNK] for start in range(0, len(distinct), CHUNK)]
+    found = distinct(sequences, shortest_first=True)
+    starts = range(0, len(found.first_U), CHUNK)
     model_key = _model_key(config)
-    paths = [cache / f"features-{_chunk_key(c, model_key, batch_tokens)}.npy" for c in chunks]
+    paths = [
+        cache / f"features-{_chunk_key(chunk, model_key, batch_tokens)}.npy"
+        for chunk in (_texts(sequences, found.first_U[start : start + CHUNK]) for start in starts)
+    ]
     trunk = None if all(path.is_file() for path in paths) else load_trunk(config)
     if trunk is not None:
         to_accelerator(trunk)
-    parts = []
-    with progress("reading texts", total=len(distinct)) as advance:
-        for path, chunk in zip(paths, chunks, strict=True):
+    by_text_M = np.argsort(found.which_M, kind="stable")
+    ends = np.searchsorted(found.which_M[by_text_M], [start + CHUNK for start in starts])
+    with progress("reading texts", total=len(found.first_U)) as advance:
+        for path, start, rows in zip(paths, starts, np.split(by_text_M, ends[:-1]), strict=True):
             if not path.is_file() and trunk is not None:
+                chunk = _texts(sequences, found.first_U[start : start + CHUNK])
                 _write_array(path, _chunk_features(trunk, chunk, batch_tokens=batch_tokens))
-            parts.append(np.load(path))
-            advance(len(chunk))
-    features_ULD = np.concatenate(parts)
-    position = {ids: index for index, ids in enumerate(distinct)}
-    return features_ULD[[position[tuple(ids)] for ids in sequences]]
+            features_ULD = np.load(path)
+            yield TextFeatures(features_ULD, rows, found.which_M[rows] - start)
+            advance(len(features_ULD))
+
+
+def _texts(sequences: Ragged, rows: Ints) -> list[tuple[int, ...]]:
+    return [tuple(sequences[row].tolist()) for row in rows]
 
 
 def mean_pool(hidden_STD: Tensor, mask_ST: Tensor) -> Tensor:

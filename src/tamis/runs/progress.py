@@ -16,6 +16,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from tamis.runs.processes import is_main
+
 
 @contextmanager
 def progress(description: str, *, total: int) -> Iterator[Callable[[int], None]]:
@@ -30,7 +32,7 @@ def progress(description: str, *, total: int) -> Iterator[Callable[[int], None]]
         TimeRemainingColumn(),
         console=console,
         transient=True,
-        disable=not console.is_terminal,
+        disable=not (console.is_terminal and is_main()),
     )
     with bar:
         task = bar.add_task(description, total=total)

@@ -5,6 +5,9 @@ inputs. ``stage.json`` is written last and holds the fingerprints of the outputs
 that fits means a complete stage. Scratch goes to ``work/``, which outlives a crash and is wiped
 when the key changes: work that was interrupted is picked up, work for other settings is not. Old
 outputs stay until new ones are complete.
+
+Where several processes were launched, the main one does all of this; the others take part in the
+stages that are computed together, in the same scratch directory, and wait in all others.
 """
 
 from __future__ import annotations
@@ -14,16 +17,19 @@ import importlib.metadata
 import json
 import platform
 import shutil
+import tempfile
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from filelock import FileLock, Timeout
 
 from tamis.errors import ConfigError, TamisError
 from tamis.runs.atomic import write_json, write_text
+from tamis.runs.processes import from_main, is_main
 from tamis.runs.reading import fingerprint, read_json
 
 RECORD = "stage.json"
@@ -75,17 +81,28 @@ class Watcher:
     say: Callable[[str], None]
 
 
-def run_stage(stage: Stage, produce: Callable[[Path, Path], None]) -> StageResult:
+Produce = Callable[[Path, Path], None]
+
+
+def run_stage(
+    stage: Stage, produce: Produce, *, by: Literal["main", "all"] = "main"
+) -> StageResult:
     """Run ``produce(out, work)`` unless the stage is complete with the same key.
 
     ``produce`` writes its outputs into ``out``, an empty directory. When it returns, they replace
     the outputs of the last run in ``stage.directory``; when it fails, those stay as they are. What
     it finds in the scratch directory ``work`` an interrupted run with the same key has left.
 
+    Of several processes that were launched together, the main one runs ``produce``, or all do
+    (``by``); what the others write into their ``out`` is thrown away. All return when the stage is
+    complete.
+
     Raises:
         ConfigError: the directory cannot be written, holds something else than a stage, or is in
             use by another process.
     """
+    if not is_main():
+        return _take_part(stage, produce, by=by)
     directory, work = stage.directory, stage.directory / WORK
     new = [path for path in (directory, directory.parent) if not path.exists()]
     try:
@@ -100,8 +117,10 @@ def run_stage(stage: Stage, produce: Callable[[Path, Path], None]) -> StageResul
             half_written.unlink()
         if _is_complete(stage):
             _discard(work)
+            from_main(Turn.COMPLETE)
             return StageResult(directory, fresh=False, elapsed_s=0.0)
         _prepare(stage)
+        from_main(Turn.PREPARED)
         started = time.monotonic()
         try:
             produce(work / OUT, work)
@@ -111,7 +130,26 @@ def run_stage(stage: Stage, produce: Callable[[Path, Path], None]) -> StageResul
         elapsed_s = time.monotonic() - started
         _publish(stage, elapsed_s)
         _discard(work)
+        from_main(Turn.COMPLETE)
     return StageResult(directory, fresh=True, elapsed_s=elapsed_s)
+
+
+class Turn(Enum):
+    """What the main process tells the others of a stage."""
+
+    PREPARED = "prepared"
+    COMPLETE = "complete"
+
+
+def _take_part(stage: Stage, produce: Produce, *, by: Literal["main", "all"]) -> StageResult:
+    started = time.monotonic()
+    if from_main(Turn.COMPLETE) is Turn.COMPLETE:
+        return StageResult(stage.directory, fresh=False, elapsed_s=0.0)
+    if by == "all":
+        with tempfile.TemporaryDirectory() as out:
+            produce(Path(out), stage.directory / WORK)
+    from_main(Turn.COMPLETE)
+    return StageResult(stage.directory, fresh=True, elapsed_s=time.monotonic() - started)
 
 
 def _is_complete(stage: Stage) -> bool:

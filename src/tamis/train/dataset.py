@@ -6,16 +6,24 @@ Shapes: N pairs of the data set.
 from __future__ import annotations
 
 import math
+from array import array
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase
 
-from tamis.denoise.orient import orient
+from tamis.data import pair_ids
+from tamis.denoise.orient import Oriented, orient
 from tamis.errors import DataError
+from tamis.models.encoded import CHUNK_PAIRS, EncodedWriter
 from tamis.models.tokenise import EncodedPair, encode_pairs, fit_problem
+from tamis.runs.scratch import RaggedWriter, distinct
 from tamis.types import Dropped, Pair, Verdict, messages_key
 
 NO_WEIGHT = "weight_0"
@@ -25,12 +33,16 @@ NO_WEIGHT = "weight_0"
 class TrainingSet:
     """N encoded pairs, turned so that target >= 0.5, with their numbers; and what was left out.
 
-    ``prompts`` tells which pairs share a prompt, and so may share answers (pairs without a prompt:
-    a group).
+    The token ids lie on disk. ``prompts`` tells which pairs share a prompt, and so may share
+    answers (pairs without a prompt: a group); it is the prompt's place among all, sorted by text.
+    ``group_N`` is a number for the pair's group (of the prompt where it has none), for holding
+    out. ``length_N`` counts the tokens of each pair, the common prefix once.
     """
 
-    encoded: list[EncodedPair]
-    prompts: list[str]
+    encoded: Sequence[EncodedPair]
+    prompts: NDArray[np.int64]
+    group_N: NDArray[np.int64]
+    length_N: NDArray[np.int64]
     target_N: NDArray[np.float32]
     margin_N: NDArray[np.float32]
     weight_N: NDArray[np.float32]
@@ -44,50 +56,47 @@ def training_set(
     *,
     tokenizer: PreTrainedTokenizerBase,
     max_length: int,
+    work: Path | None = None,
 ) -> TrainingSet:
-    """Turn, encode and filter the pairs.
+    """Turn, encode and filter the pairs, 512 at a time, with the ids in a scratch file in ``work``.
 
     Left out, and named: pairs of weight 0, pairs whose answers do not fit and pairs whose sides
     have the same ids.
 
     Raises:
         DataError: a pair has no verdict, two or an impossible one, or no pair is left.
+        ConfigError: ``work`` cannot be written, or has no room.
     """
-    by_id = _by_id(verdicts)
-    judged = [(pair, _verdict_of(pair, by_id)) for pair in pairs]
-    left_out = [
-        Dropped(pair.row, NO_WEIGHT, f"{pair.id}: {verdict.reason}")
-        for pair, verdict in judged
-        if verdict.weight == 0
-    ]
-    oriented = [orient(pair, verdict) for pair, verdict in judged if verdict.weight > 0]
-    encoded = encode_pairs(tokenizer, [item.pair for item in oriented], max_length=max_length)
-    problems = [fit_problem(item, max_length=max_length) for item in encoded]
-    left_out += [
-        Dropped(item.pair.row, problem, item.pair.id)
-        for item, problem in zip(oriented, problems, strict=True)
-        if problem is not None
-    ]
-    fitting = [index for index, problem in enumerate(problems) if problem is None]
-    if not fitting:
-        raise DataError(
-            f"no pair is left to train on: of {len(pairs)} pairs, {len(left_out)} were left out "
-            f"({_counts(left_out)})"
+    verdict_N = _verdict_numbers(pairs, verdicts)
+    with EncodedWriter(work) as encoded, RaggedWriter(dtype=np.uint8, folder=work) as prompts:
+        kept = _Kept(encoded, prompts)
+        for start in range(0, len(pairs), CHUNK_PAIRS):
+            chunk = slice(start, start + CHUNK_PAIRS)
+            judged = [verdicts[number] for number in verdict_N[chunk].tolist()]
+            weighty = kept.with_weight(pairs[chunk], judged)
+            kept.add(
+                weighty,
+                encode_pairs(tokenizer, [item.pair for item in weighty], max_length=max_length),
+                max_length=max_length,
+            )
+        left_out = [*kept.weightless, *kept.unfit]
+        if len(left_out) == len(pairs):
+            raise DataError(
+                f"no pair is left to train on: of {len(pairs)} pairs, {len(left_out)} were left "
+                f"out ({_counts(left_out)})"
+            )
+        pairs_on_disk = encoded.finish()
+        return TrainingSet(
+            encoded=pairs_on_disk,
+            prompts=distinct(prompts.finish(), shortest_first=False).which_M,
+            group_N=np.array(kept.groups, np.int64),
+            length_N=pairs_on_disk.length_N,
+            target_N=np.array(kept.target, np.float32),
+            margin_N=np.array(kept.margin, np.float32),
+            weight_N=np.array(kept.weight, np.float32),
+            num_swapped=kept.num_swapped,
+            left_out=left_out,
         )
-    kept = [oriented[index] for index in fitting]
-    return TrainingSet(
-        encoded=[encoded[index] for index in fitting],
-        prompts=[_prompt_key(item.pair) for item in kept],
-        target_N=np.array([item.verdict.target for item in kept], np.float32),
-        margin_N=np.array([item.verdict.margin for item in kept], np.float32),
-        weight_N=np.array([item.verdict.weight for item in kept], np.float32),
-        num_swapped=sum(item.swapped for item in kept),
-        left_out=left_out,
-    )
-
-
-def _prompt_key(pair: Pair) -> str:
-    return messages_key(pair.prompt) if pair.prompt else pair.group
 
 
 def count_kinds(left_out: Sequence[Dropped]) -> dict[str, int]:
@@ -96,19 +105,81 @@ def count_kinds(left_out: Sequence[Dropped]) -> dict[str, int]:
     return {kind: sum(item.kind == kind for item in left_out) for kind in kinds}
 
 
-def _by_id(verdicts: Sequence[Verdict]) -> dict[str, Verdict]:
-    by_id: dict[str, Verdict] = {}
-    for verdict in verdicts:
-        if by_id.setdefault(verdict.id, verdict) is not verdict:
-            raise DataError(f"verdicts: two of them have the id {verdict.id}")
-    return by_id
+def _floats() -> array[float]:
+    return array("f")
 
 
-def _verdict_of(pair: Pair, by_id: dict[str, Verdict]) -> Verdict:
-    verdict = by_id.get(pair.id)
-    if verdict is None:
+@dataclass(slots=True)
+class _Kept:
+    """What grows while the pairs pass by."""
+
+    encoded: EncodedWriter
+    prompts: RaggedWriter
+    groups: array[int] = field(default_factory=lambda: array("q"))
+    target: array[float] = field(default_factory=_floats)
+    margin: array[float] = field(default_factory=_floats)
+    weight: array[float] = field(default_factory=_floats)
+    num_swapped: int = 0
+    weightless: list[Dropped] = field(default_factory=list)
+    unfit: list[Dropped] = field(default_factory=list)
+
+    def with_weight(self, pairs: Sequence[Pair], verdicts: Sequence[Verdict]) -> list[Oriented]:
+        """Turn the pairs, and note those of weight 0 instead."""
+        oriented = []
+        for pair, verdict in zip(pairs, verdicts, strict=True):
+            _check(verdict)
+            if verdict.weight > 0:
+                oriented.append(orient(pair, verdict))
+            else:
+                detail = f"{pair.id}: {verdict.reason}"
+                self.weightless.append(Dropped(pair.row, NO_WEIGHT, detail))
+        return oriented
+
+    def add(
+        self, oriented: Sequence[Oriented], encoded: Sequence[EncodedPair], *, max_length: int
+    ) -> None:
+        """Append the pairs, and note those that cannot be trained on instead."""
+        for item, ids in zip(oriented, encoded, strict=True):
+            problem = fit_problem(ids, max_length=max_length)
+            if problem is not None:
+                self.unfit.append(Dropped(item.pair.row, problem, item.pair.id))
+                continue
+            self.encoded.add(ids)
+            self.prompts.add(np.frombuffer(_prompt_key(item.pair), np.uint8))
+            self.groups.append(_group_number(item.pair))
+            self.target.append(item.verdict.target)
+            self.margin.append(item.verdict.margin)
+            self.weight.append(item.verdict.weight)
+            self.num_swapped += item.swapped
+
+
+def _prompt_key(pair: Pair) -> bytes:
+    # bytes of UTF-8 have the order of the texts
+    text = messages_key(pair.prompt) if pair.prompt else pair.group
+    return text.encode("utf-8", "surrogatepass")
+
+
+def _group_number(pair: Pair) -> int:
+    key = pair.group.encode("utf-8", "surrogatepass") or _prompt_key(pair)
+    return int.from_bytes(blake2b(key, digest_size=8).digest(), "big", signed=True)
+
+
+def _verdict_numbers(pairs: Sequence[Pair], verdicts: Sequence[Verdict]) -> NDArray[np.int64]:
+    """Return which verdict each pair has."""
+    judged = pa.array([verdict.id for verdict in verdicts], pa.string())
+    first = pc.index_in(judged, value_set=judged).to_numpy()
+    again = np.flatnonzero(first != np.arange(len(first)))
+    if len(again):
+        raise DataError(f"verdicts: two of them have the id {verdicts[again[0]].id}")
+    found = pc.index_in(pair_ids(pairs), value_set=judged)
+    if found.null_count:
+        pair = pairs[int(np.argmax(found.is_null().to_numpy()))]
         raise DataError(f"pair {pair.id} (row {pair.row}) has no verdict")
-    for field, value, is_right in (
+    return np.asarray(found.to_numpy(), np.int64)
+
+
+def _check(verdict: Verdict) -> None:
+    for name, value, is_right in (
         ("target", verdict.target, 0 <= verdict.target <= 1),
         ("margin", verdict.margin, math.isfinite(verdict.margin)),
         ("weight", verdict.weight, math.isfinite(verdict.weight) and verdict.weight >= 0),
@@ -116,10 +187,9 @@ def _verdict_of(pair: Pair, by_id: dict[str, Verdict]) -> Verdict:
         if not is_right:
             expected = {"target": "a number in [0, 1]", "margin": "a finite number"}
             raise DataError(
-                f"verdict of pair {pair.id}: {field} is {value}, expected "
-                f"{expected.get(field, 'a finite number of at least 0')}"
+                f"verdict of pair {verdict.id}: {name} is {value}, expected "
+                f"{expected.get(name, 'a finite number of at least 0')}"
             )
-    return verdict
 
 
 def _counts(left_out: Sequence[Dropped]) -> str:

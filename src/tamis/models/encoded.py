@@ -1,0 +1,123 @@
+"""Encoded pairs that lie on disk: what training and head voters read of a data set.
+
+Shapes: N pairs; the 2N sequences of the pairs, chosen and rejected in turn.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Self, final, overload
+
+import numpy as np
+from numpy.typing import NDArray
+from transformers import PreTrainedTokenizerBase
+
+from tamis.models.tokenise import EncodedPair, encode_pairs
+from tamis.runs.scratch import Ragged, RaggedWriter
+from tamis.types import Pair
+
+CHUNK_PAIRS = 512
+
+
+@final
+class EncodedPairs(Sequence[EncodedPair]):
+    """N encoded pairs whose ids are in a scratch file (see `tamis.runs.scratch`).
+
+    ``sequences`` has the ids: row 2i of the chosen side of pair i, row 2i + 1 of the rejected.
+    """
+
+    def __init__(
+        self, sequences: Ragged, *, prefix_N: NDArray[np.int32], cut_N: NDArray[np.int32]
+    ) -> None:
+        self.sequences = sequences
+        self._prefix_N, self._cut_N = prefix_N, cut_N
+
+    def __len__(self) -> int:
+        return len(self._prefix_N)
+
+    @overload
+    def __getitem__(self, index: int) -> EncodedPair: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[EncodedPair]: ...
+    def __getitem__(self, index: int | slice) -> EncodedPair | list[EncodedPair]:
+        """Return one encoded pair, or a list of them."""
+        if isinstance(index, slice):
+            return [self[number] for number in range(*index.indices(len(self)))]
+        number = range(len(self))[index]
+        return EncodedPair(
+            chosen=tuple(self.sequences[2 * number].tolist()),
+            rejected=tuple(self.sequences[2 * number + 1].tolist()),
+            num_prefix=int(self._prefix_N[number]),
+            num_cut=int(self._cut_N[number]),
+        )
+
+    @property
+    def length_N(self) -> NDArray[np.int64]:  # noqa: N802
+        """Tokens of each pair, the common prefix counted once."""
+        length_N2 = self.sequences.length_M.reshape(-1, 2)
+        return np.asarray(length_N2.sum(axis=1) - self._prefix_N)
+
+
+@final
+class EncodedWriter:
+    """Writes encoded pairs to a scratch file, one at a time; a context that closes it."""
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self._sequences = RaggedWriter(dtype=np.int32, folder=folder)
+        self._prefix, self._cut = array("i"), array("i")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._sequences.__exit__()
+
+    def add(self, encoded: EncodedPair) -> None:
+        """Append a pair.
+
+        Raises:
+            ConfigError: the folder is full.
+        """
+        self._sequences.add(encoded.chosen)
+        self._sequences.add(encoded.rejected)
+        self._prefix.append(encoded.num_prefix)
+        self._cut.append(encoded.num_cut)
+
+    def finish(self) -> EncodedPairs:
+        """Return all pairs."""
+        prefix_N, cut_N = np.array(self._prefix, np.int32), np.array(self._cut, np.int32)
+        return EncodedPairs(self._sequences.finish(), prefix_N=prefix_N, cut_N=cut_N)
+
+
+def encode_in_chunks(
+    tokenizer: PreTrainedTokenizerBase, pairs: Sequence[Pair], *, max_length: int
+) -> Iterator[EncodedPair]:
+    """Give the pairs encoded as `encode_pairs` does, 512 at a time.
+
+    Raises:
+        DataError: the chat template refuses a conversation.
+    """
+    for start in range(0, len(pairs), CHUNK_PAIRS):
+        chunk = pairs[start : start + CHUNK_PAIRS]
+        yield from encode_pairs(tokenizer, chunk, max_length=max_length)
+
+
+def store_pairs(
+    tokenizer: PreTrainedTokenizerBase,
+    pairs: Sequence[Pair],
+    *,
+    max_length: int,
+    folder: Path | None = None,
+) -> EncodedPairs:
+    """Encode all pairs into a scratch file in ``folder``.
+
+    Raises:
+        DataError: the chat template refuses a conversation.
+        ConfigError: the folder cannot be written, or is full.
+    """
+    with EncodedWriter(folder) as writer:
+        for encoded in encode_in_chunks(tokenizer, pairs, max_length=max_length):
+            writer.add(encoded)
+        return writer.finish()

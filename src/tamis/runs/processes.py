@@ -1,0 +1,38 @@
+"""Several processes that run the same command: `accelerate launch` started them."""
+
+from __future__ import annotations
+
+import os
+from datetime import timedelta
+from typing import TypeVar
+
+Value = TypeVar("Value")
+
+LONGEST_STAGE = timedelta(days=30)
+
+
+def num_processes() -> int:
+    """Return how many processes were launched together; 1 without a launcher."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def is_main() -> bool:
+    """Tell whether this process is the one that writes and prints."""
+    return int(os.environ.get("RANK", "0")) == 0
+
+
+def from_main(value: Value) -> Value:
+    """Return the main process's value, once all processes are here.
+
+    Without a launcher it is ``value`` itself. The others wait as long as a stage may take.
+    """
+    if num_processes() == 1:
+        return value
+    import torch
+    from accelerate import PartialState
+    from torch import distributed
+
+    PartialState(cpu=not torch.accelerator.is_available(), timeout=LONGEST_STAGE)
+    values = [value]
+    distributed.broadcast_object_list(values, src=0)
+    return values[0]
