@@ -4,7 +4,8 @@ import torch
 
 from tamis.errors import ConfigError
 from tamis.models.load import load_reward_model
-from tamis.models.score import length_batches, pad_right, score_pairs, score_sequences
+from tamis.models.rows.padded import length_batches, pad_right
+from tamis.models.score import score_pairs, score_sequences
 from tamis.models.tokenise import encode_conversations, encode_pairs, load_tokenizer, pad_id_of
 
 

@@ -12,43 +12,15 @@ from peft import PeftModel
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from tamis.errors import ConfigError
+from tamis.models.card import model_card
 from tamis.models.config import ModelConfig
 from tamis.models.head import head_name
 from tamis.models.load import load_reward_model, to_accelerator
+from tamis.models.rows.choose import choose_rows
 from tamis.models.source import quiet
-from tamis.models.template import begin_token, end_token
 from tamis.models.tokenise import load_tokenizer, pad_id_of
 
 ADAPTER = "adapter"
-
-CARD = """---
-library_name: transformers
-pipeline_tag: text-classification
-tags: [reward-model, tamis]
----
-
-# Reward model
-
-`{architecture}` with one output, the reward: higher is better. Only differences between answers to
-the same prompt mean something, unless the scores are calibrated.
-
-```python
-from transformers import AutoModelForSequenceClassification, AutoTokenizer
-
-tokenizer = AutoTokenizer.from_pretrained(path)
-model = AutoModelForSequenceClassification.from_pretrained(path)
-text = tokenizer.apply_chat_template(messages, tokenize=False)
-inputs = tokenizer(text, add_special_tokens=False, return_tensors="pt")
-reward = model(**inputs).logits[0, 0]
-```
-
-| what | value |
-| --- | --- |
-{rows}
-
-The chat template writes the first and the last token itself: tokenise its text with
-`add_special_tokens=False`, or they appear twice. Pad on the right.
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +38,7 @@ def save_checkpoint(
     path: Path,
     *,
     card: Mapping[str, Any],
+    sections: str = "",
 ) -> None:
     """Write model, tokenizer, template and model card to the directory ``path``, all or nothing.
 
@@ -78,6 +51,7 @@ def save_checkpoint(
         path: a directory; what is there is replaced.
         card: more rows of the card. ``mean`` and ``std`` (default 0 and 1) say how to centre the
             scores and are written to the configuration, too.
+        sections: more Markdown for the end of the card, such as an evaluation.
 
     Raises:
         ConfigError: the directory cannot be written.
@@ -91,7 +65,8 @@ def save_checkpoint(
         with quiet():
             merged.save_pretrained(temporary)
             tokenizer.save_pretrained(temporary)
-        (temporary / "README.md").write_text(_card(merged, tokenizer, card), encoding="utf-8")
+        text = model_card(merged, tokenizer, rows=card, sections=sections)
+        (temporary / "README.md").write_text(text, encoding="utf-8")
         if path.exists():
             shutil.rmtree(path)
         temporary.replace(path)
@@ -111,6 +86,7 @@ def load_scorer(path: str) -> Scorer:
         config, seed=0, pad_token_id=pad_id_of(tokenizer), new_head="forbidden"
     )
     to_accelerator(model)
+    choose_rows(model, max_length=int(tokenizer.model_max_length))
     return Scorer(model, tokenizer, max_length=int(tokenizer.model_max_length))
 
 
@@ -124,24 +100,3 @@ def _describe(model: PreTrainedModel, card: Mapping[str, Any]) -> None:
     model.config.value_head_prefix = head_name(model)
     model.config.mean = float(card.get("mean", 0.0))
     model.config.std = float(card.get("std", 1.0))
-
-
-def _card(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, card: Mapping[str, Any]
-) -> str:
-    begin = begin_token(tokenizer)
-    rows = {
-        "scored token"
-        if head_name(model) == "score"
-        else "last token": f"`{end_token(tokenizer)}`",
-        "first token (written by the template)": f"`{begin}`" if begin else "none added",
-        "padding token": f"`{tokenizer.pad_token}` (id {tokenizer.pad_token_id})",
-        "max length": f"{tokenizer.model_max_length} tokens",
-        "dtype": f"trunk {str(model.dtype).removeprefix('torch.')}, head float32",
-        "centring": f"mean {model.config.mean:g}, std {model.config.std:g}",
-        **{key: value for key, value in card.items() if key not in ("mean", "std")},
-    }
-    return CARD.format(
-        architecture=type(model).__name__,
-        rows="\n".join(f"| {key} | {value} |" for key, value in rows.items()),
-    )

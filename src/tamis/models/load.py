@@ -17,6 +17,7 @@ from transformers import (
 from tamis.errors import ConfigError, shorten
 from tamis.models.config import ModelConfig
 from tamis.models.head import head_name, initialise_head, use_float32_head
+from tamis.models.quantise import Quantise, keep_exact, quantisation
 from tamis.models.source import loading, locate, quiet
 from tamis.models.tokenise import load_tokenizer, pad_id_of
 
@@ -29,6 +30,7 @@ def load_reward_model(
     seed: int,
     pad_token_id: int | None = None,
     new_head: Literal["allowed", "forbidden"] = "allowed",
+    quantise: Quantise = "none",
 ) -> PreTrainedModel:
     """Load ``<Arch>ForSequenceClassification`` with one output, ready to train or to score.
 
@@ -41,9 +43,11 @@ def load_reward_model(
         pad_token_id: the tokenizer's padding id, by which decoders find the scored token; ``None``
             loads the tokenizer for it.
         new_head: ``forbidden`` refuses a checkpoint without a trained head.
+        quantise: ``nf4`` holds the trunk in 4 bits, to be trained with adapters.
 
     Raises:
-        ConfigError: the model cannot be loaded, has another number of outputs or lacks weights.
+        ConfigError: the model cannot be loaded, is quantised, has another number of outputs or
+            lacks weights.
     """
     if pad_token_id is None:
         pad_token_id = pad_id_of(load_tokenizer(config))
@@ -55,7 +59,10 @@ def load_reward_model(
     model_config.get_text_config().pad_token_id = pad_token_id
     model_config.pad_token_id = pad_token_id
     model_config.get_text_config().use_cache = False  # a reward model generates nothing
-    model, missing = _load(AutoModelForSequenceClassification, config, model_config, seed=seed)
+    model, missing = _load(
+        AutoModelForSequenceClassification, config, model_config, seed=seed, quantise=quantise
+    )
+    keep_exact(model)
     use_float32_head(model)
     head = head_name(model)
     _check_complete(missing, head=head, path=config.path)
@@ -71,7 +78,7 @@ def load_trunk(config: ModelConfig) -> PreTrainedModel:
     """Load the model without any head, for features.
 
     Raises:
-        ConfigError: the model cannot be loaded or lacks weights.
+        ConfigError: the model cannot be loaded, is quantised or lacks weights.
     """
     model, missing = _load(AutoModel, config, _model_config(config), seed=0)
     _check_complete(missing, head="", path=config.path)
@@ -93,6 +100,7 @@ def _model_config(config: ModelConfig) -> PretrainedConfig:
             revision=config.revision,
             trust_remote_code=config.trust_remote_code,
         )
+    _check_precision(model_config, path=config.path)
     _switch_dropout_off(model_config)
     if config.num_layers is not None:
         _keep_layers(model_config.get_text_config(), config)
@@ -100,22 +108,41 @@ def _model_config(config: ModelConfig) -> PretrainedConfig:
 
 
 def _load(
-    family: Any, config: ModelConfig, model_config: PretrainedConfig, *, seed: int
+    family: Any,
+    config: ModelConfig,
+    model_config: PretrainedConfig,
+    *,
+    seed: int,
+    quantise: Quantise = "none",
 ) -> tuple[PreTrainedModel, list[str]]:
+    dtype = getattr(torch, config.dtype)
+    quantised = quantisation(quantise, dtype=dtype)
     with loading(config.path), torch.random.fork_rng(devices=[]), quiet():
         torch.manual_seed(seed)
         model, info = family.from_pretrained(
             locate(config.path),
             config=model_config,
-            dtype=getattr(torch, config.dtype),
+            dtype=dtype,
             revision=config.revision,
             trust_remote_code=config.trust_remote_code,
             output_loading_info=True,
+            **quantised,
         )
     for module in model.modules():
         if isinstance(module, nn.Dropout):
             module.p = 0.0
     return model, sorted(info["missing_keys"])
+
+
+def _check_precision(model_config: PretrainedConfig, *, path: str) -> None:
+    # transformers would quantise, or compute with rounded weights, without a word
+    for part in (model_config, model_config.get_text_config()):
+        found = getattr(part, "quantization_config", None)
+        if found is not None:
+            raise ConfigError(
+                f"model {shorten(path)} is quantised (quantization_config is {shorten(found)}); "
+                "expected weights in float32, float16 or bfloat16"
+            )
 
 
 def _check_outputs(model_config: PretrainedConfig, *, path: str) -> None:

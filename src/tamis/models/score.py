@@ -5,6 +5,7 @@ Shapes: N sequences or pairs of a data set, S sequences of a batch, T tokens.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -15,11 +16,15 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from tamis.errors import ConfigError
-from tamis.models.tokenise import encode_conversations, encode_pairs, pad_id_of
+from tamis.models.rows.choose import row_plan
+from tamis.models.rows.inputs import model_inputs
+from tamis.models.rows.padded import length_batches
+from tamis.models.tokenise import common_prefix, encode_conversations, encode_pairs, pad_id_of
 from tamis.runs import progress
 from tamis.types import Pair
 
 BATCH_TOKENS = 8192
+CHUNK_PAIRS = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,25 +50,24 @@ def score_pairs(
 ) -> PairScores:
     """Score both sides of each pair; each distinct sequence is computed once.
 
+    Pairs are tokenised and scored a thousand at a time: beside their scores, memory holds some
+    hundred bytes a pair, which tell texts that were scored already.
+
     Raises:
         DataError: the chat template refuses a conversation.
         ConfigError: the model's padding id is not the tokenizer's.
     """
-    sequences: list[Sequence[int]] = []
+    score = _SequenceScorer(model, pad_id=pad_id_of(tokenizer), batch_tokens=batch_tokens)
+    scores_N2 = np.empty((len(pairs), 2), np.float32)
     num_over_length = 0
-    for pair, encoded in zip(
-        pairs, encode_pairs(tokenizer, pairs, max_length=max_length), strict=True
-    ):
-        sides: list[Sequence[int]] = [encoded.chosen, encoded.rejected]
-        if max(map(len, sides)) > max_length:
-            num_over_length += 1
-            whole = [pair.prompt + pair.chosen, pair.prompt + pair.rejected]
-            sides = list(encode_conversations(tokenizer, whole, max_length=max_length))
-        sequences += sides
-    scores_2N = score_sequences(
-        model, sequences, pad_id=pad_id_of(tokenizer), batch_tokens=batch_tokens
-    )
-    return PairScores(scores_2N[::2], scores_2N[1::2], num_over_length)
+    with progress("scoring", total=len(pairs)) as advance:
+        for start in range(0, len(pairs), CHUNK_PAIRS):
+            chunk = pairs[start : start + CHUNK_PAIRS]
+            sequences, num_over = _sides(tokenizer, chunk, max_length=max_length)
+            num_over_length += num_over
+            scores_N2[start : start + len(chunk)] = score(sequences).reshape(-1, 2)
+            advance(len(chunk))
+    return PairScores(scores_N2[:, 0], scores_N2[:, 1], num_over_length)
 
 
 def score_sequences(
@@ -75,61 +79,107 @@ def score_sequences(
 ) -> NDArray[np.float32]:
     """Return the reward of each sequence of token ids, float32 of shape [N].
 
-    Sequences are padded on the right in batches of similar length with at most ``batch_tokens``
-    tokens, pads included; each distinct sequence is computed once. Batch mates change a score by
-    less than 1e-4 in float32. The scored token is the right-most attended one.
+    Each distinct sequence is computed once, in batches of at most ``batch_tokens`` tokens, as the
+    model was prepared by `choose_rows`: sequences that begin alike share that part, or similar
+    lengths are padded on the right. Batch mates change a score by less than 1e-4 in float32. The
+    scored token is the last one.
 
     Raises:
         ConfigError: the model's padding id is not ``pad_id``, or a sequence ends with it: the
             model's head would read another token than the last.
     """
-    _check_read_position(model, sequences, pad_id=pad_id)
-    distinct = list(dict.fromkeys(map(tuple, sequences)))
-    position = {ids: index for index, ids in enumerate(distinct)}
-    scores_U = np.empty(len(distinct), np.float32)
+    return _SequenceScorer(model, pad_id=pad_id, batch_tokens=batch_tokens)(sequences)
+
+
+class _SequenceScorer:
+    """Scores sequences and remembers what it scored."""
+
+    def __init__(self, model: PreTrainedModel, *, pad_id: int, batch_tokens: int) -> None:
+        self._model, self._pad_id, self._batch_tokens = model, pad_id, batch_tokens
+        self._scores: dict[bytes, np.float32] = {}
+
+    def __call__(self, sequences: Sequence[Sequence[int]]) -> NDArray[np.float32]:
+        """Return the reward of each sequence."""
+        _check_read_position(self._model, sequences, pad_id=self._pad_id)
+        keys = [ids_key(ids) for ids in sequences]
+        new = {
+            key: ids for key, ids in zip(keys, sequences, strict=True) if key not in self._scores
+        }
+        found = _scores(
+            self._model, list(new.values()), pad_id=self._pad_id, batch_tokens=self._batch_tokens
+        )
+        self._scores.update(zip(new, found, strict=True))
+        return np.array([self._scores[key] for key in keys], np.float32)
+
+
+def ids_key(ids: Sequence[int]) -> bytes:
+    """Return 16 bytes that stand for a sequence of token ids."""
+    return hashlib.blake2b(np.asarray(ids, np.int64).tobytes(), digest_size=16).digest()
+
+
+def tree_batches(sequences: Sequence[Sequence[int]], *, batch_tokens: int) -> Iterator[list[int]]:
+    """Yield the indices of batches whose trees have at most ``batch_tokens`` tokens.
+
+    Sequences that begin alike come together. A sequence that is longer makes a batch of its own.
+
+    >>> list(tree_batches([[1, 2, 3], [7, 8], [1, 2, 4]], batch_tokens=4))
+    [[0, 2], [1]]
+    """
+    order = sorted(range(len(sequences)), key=lambda index: tuple(sequences[index]))
+    batch: list[int] = []
+    num_tokens = 0
+    for index in order:
+        ids = sequences[index]
+        new = len(ids) - (common_prefix(sequences[batch[-1]], ids) if batch else 0)
+        if batch and num_tokens + new > batch_tokens:
+            yield batch
+            batch, num_tokens, new = [], 0, len(ids)
+        batch.append(index)
+        num_tokens += new
+    if batch:
+        yield batch
+
+
+def _sides(
+    tokenizer: PreTrainedTokenizerBase, pairs: Sequence[Pair], *, max_length: int
+) -> tuple[list[Sequence[int]], int]:
+    """Return chosen and rejected ids of each pair in turn, and how many pairs were too long."""
+    sequences: list[Sequence[int]] = []
+    num_over_length = 0
+    for pair, encoded in zip(
+        pairs, encode_pairs(tokenizer, pairs, max_length=max_length), strict=True
+    ):
+        sides: list[Sequence[int]] = [encoded.chosen, encoded.rejected]
+        if max(map(len, sides)) > max_length:
+            num_over_length += 1
+            whole = [pair.prompt + pair.chosen, pair.prompt + pair.rejected]
+            sides = list(encode_conversations(tokenizer, whole, max_length=max_length))
+        sequences += sides
+    return sequences, num_over_length
+
+
+def _scores(
+    model: PreTrainedModel, sequences: Sequence[Sequence[int]], *, pad_id: int, batch_tokens: int
+) -> NDArray[np.float32]:
+    """Return the scores of distinct sequences."""
+    plan = row_plan(model)
+    scores_U = np.empty(len(sequences), np.float32)
+    if plan.kind == "padded":
+        batches = length_batches([len(ids) for ids in sequences], batch_tokens=batch_tokens)
+    else:
+        batches = tree_batches(sequences, batch_tokens=batch_tokens)
     was_training = model.training
     model.train(False)
-    with torch.inference_mode(), progress("scoring", total=len(distinct)) as advance:
-        for batch in length_batches([len(ids) for ids in distinct], batch_tokens=batch_tokens):
-            input_ids_ST, mask_ST = pad_right([distinct[i] for i in batch], pad_id=pad_id)
-            logits = model(
-                input_ids=input_ids_ST.to(model.device), attention_mask=mask_ST.to(model.device)
-            ).logits
-            scores_U[batch] = logits[:, 0].float().cpu().numpy()
-            advance(len(batch))
+    with torch.inference_mode():
+        for batch in batches:
+            inputs = model_inputs([sequences[i] for i in batch], plan=plan, pad_id=pad_id)
+            moved = {
+                name: value.to(model.device) if isinstance(value, Tensor) else value
+                for name, value in inputs.items()
+            }
+            scores_U[batch] = model(**moved).logits[:, 0].float().cpu().numpy()
     model.train(was_training)
-    return scores_U[[position[tuple(ids)] for ids in sequences]]
-
-
-def length_batches(lengths: Sequence[int], *, batch_tokens: int) -> Iterator[list[int]]:
-    """Yield the indices of batches of similar length, longest first, each within ``batch_tokens``.
-
-    A sequence that is longer than ``batch_tokens`` makes a batch of its own.
-
-    >>> list(length_batches([2, 9, 3, 3], batch_tokens=9))
-    [[1], [2, 3, 0]]
-    """
-    order = sorted(range(len(lengths)), key=lambda index: -lengths[index])
-    start = 0
-    while start < len(order):
-        count = max(1, batch_tokens // max(1, lengths[order[start]]))
-        yield order[start : start + count]
-        start += count
-
-
-def pad_right(sequences: Sequence[Sequence[int]], *, pad_id: int) -> tuple[Tensor, Tensor]:
-    """Return ``input_ids_ST`` and ``attention_mask_ST`` (int64) of sequences padded on the right.
-
-    >>> pad_right([[1, 2], [3]], pad_id=0)[0].tolist()
-    [[1, 2], [3, 0]]
-    """
-    width = max(map(len, sequences))
-    input_ids_ST = torch.full((len(sequences), width), pad_id)
-    mask_ST = torch.zeros((len(sequences), width), dtype=torch.int64)
-    for row, ids in enumerate(sequences):
-        input_ids_ST[row, : len(ids)] = torch.tensor(ids)
-        mask_ST[row, : len(ids)] = 1
-    return input_ids_ST, mask_ST
+    return scores_U
 
 
 def _check_read_position(

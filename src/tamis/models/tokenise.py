@@ -45,15 +45,17 @@ def load_tokenizer(config: ModelConfig) -> PreTrainedTokenizerBase:
     location = locate(config.path)
     options = {"revision": config.revision, "trust_remote_code": config.trust_remote_code}
     with loading(config.path):
-        tokenizer = AutoTokenizer.from_pretrained(location, **options)
+        # settings that are not given here would not be saved with the tokenizer
+        tokenizer = AutoTokenizer.from_pretrained(
+            location, padding_side="right", truncation_side="left", **options
+        )
         model_config = AutoConfig.from_pretrained(location, **options)
     if config.chat_template is not None:
         tokenizer.chat_template = read_template(config.chat_template)
     limit = _length_limit(tokenizer, model_config)
     tokenizer.model_max_length = _max_length(config, limit)
-    tokenizer.padding_side = "right"
     # whoever truncates with the tokenizer's default keeps the token that the model reads
-    tokenizer.truncation_side = "right" if tokenizer.eos_token is None else "left"
+    tokenizer.truncation_side = "left" if tokenizer.cls_token is None else "right"
     tokenizer.chat_template = reward_template(tokenizer)
     tokenizer.pad_token = _pad_token(tokenizer)
     return tokenizer

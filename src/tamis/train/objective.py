@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from tamis.losses.reduce import BaseLoss, pair_loss
 
-Batch = Mapping[str, Tensor]
+Batch = Mapping[str, Any]  # tensors, and a PrefixTree
 
 BLOCK_TOKENS = 512
 
@@ -48,12 +49,16 @@ def base_objective(phi: BaseLoss) -> Objective:
 
 def pair_gaps(model: nn.Module, batch: Batch) -> Tensor:
     """Return ``r_chosen - r_rejected`` of each pair, float32; each sequence is computed once."""
-    input_ids_ST, mask_ST = batch["input_ids"], batch["attention_mask"]
-    scores = [
-        model(input_ids=input_ids_ST[rows, :width], attention_mask=mask_ST[rows, :width]).logits
-        for rows, width in _blocks(mask_ST)
-    ]
-    score_S = torch.cat(scores)[:, 0].float()
+    if "tree" in batch:
+        inputs = {name: batch[name] for name in ("tree", "input_ids", "position_ids")}
+        score_S: Tensor = model(**inputs).logits[:, 0].float()
+    else:
+        input_ids_ST, mask_ST = batch["input_ids"], batch["attention_mask"]
+        scores = [
+            model(input_ids=input_ids_ST[rows, :width], attention_mask=mask_ST[rows, :width]).logits
+            for rows, width in _blocks(mask_ST)
+        ]
+        score_S = torch.cat(scores)[:, 0].float()
     return score_S.index_select(0, batch["chosen"]) - score_S.index_select(0, batch["rejected"])
 
 

@@ -1,0 +1,301 @@
+"""Training speed and memory beside TRL's RewardTrainer, on the same machine, model and pairs.
+
+Run with `make bench-train`. Every system lives in a process of its own, keeps its model, and takes
+one optimiser step when it is told to; the systems take turns step by step, so that a busy machine
+slows all of them, and ratios are what counts. All get the same pre-tokenised pairs in batches of
+16: in one random order, and grouped by length as transformers' sampler groups them (its batches
+then shuffled, so that the timed steps are a fair sample). AdamW, float32, no checkpointing.
+
+Shapes: N pairs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from datasets import Dataset
+from transformers import TrainerCallback
+from transformers.trainer_pt_utils import get_length_grouped_indices
+from trl import RewardConfig, RewardTrainer
+
+from tamis.data import DataConfig, prepare
+from tamis.losses.bradley_terry import bradley_terry
+from tamis.models.config import ModelConfig
+from tamis.models.load import load_reward_model
+from tamis.models.rows.choose import choose_rows
+from tamis.models.source import quiet
+from tamis.models.tokenise import encode_pairs, fit_problem, load_tokenizer, pad_id_of
+from tamis.studies.decoder import smollm2_checkpoint
+from tamis.train.arguments import training_arguments
+from tamis.train.collate import make_collate
+from tamis.train.config import TrainConfig
+from tamis.train.dataset import training_set
+from tamis.train.objective import base_objective
+from tamis.train.trainer import PairTrainer
+from tamis.types import Verdict
+
+SOURCES = ("hh_helpful_base", "hh_harmless_base")
+SYSTEMS = ("trl", "trl_grouped", "tamis")
+BATCH = 16
+LEARNING_RATE = 1e-5
+
+
+def main() -> None:
+    """Print the table and, last, the figures as JSON."""
+    options = _options()
+    if options.worker:
+        _work(options)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        _prepare(options, Path(folder))
+        results = _take_turns(options, Path(folder))
+    _print(results, options)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, required=True, help="folder of the HH files")
+    parser.add_argument("--models", type=Path, default=Path("runs/models"))
+    parser.add_argument("--num-layers", type=int, default=8)
+    parser.add_argument("--max-length", type=int, default=512)
+    parser.add_argument("--warmup", type=int, default=3, help="steps before each repeat")
+    parser.add_argument("--steps", type=int, default=40, help="timed steps of a repeat")
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--systems", nargs="+", default=list(SYSTEMS), choices=SYSTEMS)
+    parser.add_argument("--worker", choices=SYSTEMS, help=argparse.SUPPRESS)
+    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+def _model(options: argparse.Namespace) -> ModelConfig:
+    path = smollm2_checkpoint(options.models)
+    return ModelConfig(path=str(path), max_length=options.max_length, num_layers=options.num_layers)
+
+
+def _pairs(options: argparse.Namespace) -> list[Any]:
+    """Return the pairs that fit, each with its id."""
+    tokenizer = load_tokenizer(_model(options))
+    fitting = []
+    for source in SOURCES:
+        pairs = list(prepare(DataConfig(path=str(options.data / f"{source}.jsonl.gz"))).pairs)
+        encoded = encode_pairs(tokenizer, pairs, max_length=options.max_length)
+        fitting += [
+            pair
+            for pair, ids in zip(pairs, encoded, strict=True)
+            if fit_problem(ids, max_length=options.max_length) is None
+        ]
+    return fitting
+
+
+def _prepare(options: argparse.Namespace, folder: Path) -> None:
+    """Write both orders of the batches."""
+    options.models.mkdir(parents=True, exist_ok=True)
+    tokenizer = load_tokenizer(_model(options))
+    encoded = encode_pairs(tokenizer, _pairs(options), max_length=options.max_length)
+    longest = [max(len(pair.chosen), len(pair.rejected)) for pair in encoded]
+    generator = torch.Generator().manual_seed(0)
+    grouped = get_length_grouped_indices(longest, BATCH, generator=generator)
+    num_batches = len(encoded) // BATCH
+    batches = np.array(grouped[: num_batches * BATCH]).reshape(num_batches, BATCH)
+    rng = np.random.default_rng(0)
+    order = {
+        "random": rng.permutation(len(encoded))[: num_batches * BATCH].tolist(),
+        "grouped": batches[rng.permutation(num_batches)].ravel().tolist(),
+    }
+    (folder / "order.json").write_text(json.dumps(order), encoding="utf-8")
+
+
+class _OnCommand(TrainerCallback):
+    """Lets the Trainer take a step for every line on standard input, and reports it."""
+
+    def __init__(self, tokens: list[int]) -> None:
+        self._tokens = tokens
+        self._started = 0.0
+
+    def _wait(self) -> None:
+        if not sys.stdin.readline():
+            sys.exit()
+        self._started = time.perf_counter()
+
+    def on_train_begin(self, *_: Any, **__: Any) -> None:
+        _say(ready=True)
+        self._wait()
+
+    def on_step_end(self, *_: Any, **__: Any) -> None:
+        seconds = time.perf_counter() - self._started
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        # the first entry is this step's: the loader may be a batch ahead
+        _say(seconds=seconds, tokens=self._tokens.pop(0), peak_bytes=peak)
+        self._wait()
+
+
+def _say(**values: Any) -> None:
+    print(json.dumps(values), flush=True)
+
+
+def _work(options: argparse.Namespace) -> None:
+    order = json.loads((options.folder / "order.json").read_text(encoding="utf-8"))
+    name = "grouped" if options.worker == "trl_grouped" else "random"
+    pairs = _pairs(options)
+    ordered = [pairs[number] for number in order[name]]
+    num_steps = options.repeats * (options.warmup + options.steps)
+    build = _tamis if options.worker == "tamis" else _trl
+    with quiet():
+        trainer = build(ordered[: num_steps * BATCH], options, num_steps)
+        trainer.train()
+
+
+def _trl(pairs: list[Any], options: argparse.Namespace, num_steps: int) -> Any:
+    config = _model(options)
+    tokenizer = load_tokenizer(config)
+    model = load_reward_model(config, seed=0, pad_token_id=pad_id_of(tokenizer))
+    encoded = encode_pairs(tokenizer, pairs, max_length=options.max_length)
+    data = Dataset.from_dict(
+        {
+            "chosen_ids": [list(pair.chosen) for pair in encoded],
+            "rejected_ids": [list(pair.rejected) for pair in encoded],
+        }
+    )
+    arguments = RewardConfig(
+        output_dir=str(options.folder / options.worker),
+        per_device_train_batch_size=BATCH,
+        max_steps=num_steps,
+        learning_rate=LEARNING_RATE,
+        max_length=options.max_length,
+        train_sampling_strategy="sequential",
+        optim="adamw_torch_fused",
+        bf16=False,
+        gradient_checkpointing=False,
+        dataloader_pin_memory=False,
+        use_cpu=True,
+        save_strategy="no",
+        report_to="none",
+        disable_tqdm=True,
+    )
+    trainer = RewardTrainer(model, arguments, train_dataset=data, processing_class=tokenizer)
+    tokens: list[int] = []
+    collate = trainer.data_collator
+
+    def counted(items: Any) -> Any:
+        batch = collate(items)
+        tokens.append(batch["input_ids"].numel())
+        return batch
+
+    trainer.data_collator = counted
+    trainer.add_callback(_OnCommand(tokens))
+    return trainer
+
+
+def _tamis(pairs: list[Any], options: argparse.Namespace, num_steps: int) -> Any:
+    config = _model(options)
+    tokenizer = load_tokenizer(config)
+    work = options.folder / options.worker
+    work.mkdir()
+    verdicts = [Verdict(pair.id) for pair in pairs]
+    data = training_set(
+        pairs, verdicts, tokenizer=tokenizer, max_length=options.max_length, work=work
+    )
+    train = TrainConfig(batch_size=BATCH, max_steps=num_steps, learning_rate=LEARNING_RATE)
+    model = load_reward_model(config, seed=0, pad_token_id=pad_id_of(tokenizer))
+    plan = choose_rows(model, max_length=options.max_length)
+    tokens: list[int] = []
+    collate = make_collate(data, pad_id=pad_id_of(tokenizer), plan=plan)
+
+    def counted(items: Any) -> Any:
+        batch = collate(items)
+        tokens.append(batch["input_ids"].numel())
+        return batch
+
+    trainer = PairTrainer(
+        model,
+        training_arguments(train, num_pairs=len(pairs), num_steps=num_steps, seed=0, work=work),
+        objective=base_objective(bradley_terry),
+        collate=counted,
+        parts=np.array_split(np.arange(len(pairs)), num_steps),
+        on_step=lambda _: None,
+    )
+    trainer.add_callback(_OnCommand(tokens))
+    return trainer
+
+
+def _take_turns(options: argparse.Namespace, folder: Path) -> dict[str, list[list[dict[str, Any]]]]:
+    """Return the timed steps of every repeat of every system."""
+    workers = {name: _start(name, folder) for name in options.systems}
+    results: dict[str, list[list[dict[str, Any]]]] = {name: [] for name in workers}
+    for worker in workers.values():
+        _hear(worker)  # ready
+    for repeat in range(options.repeats):
+        for steps in results.values():
+            steps.append([])
+        for number in range(options.warmup + options.steps):
+            for name, worker in workers.items():
+                worker.stdin.write("step\n")
+                worker.stdin.flush()
+                step = _hear(worker)
+                if number >= options.warmup:
+                    results[name][-1].append(step)
+        rates = {name: f"{_rate(steps[-1]):.2f}" for name, steps in results.items()}
+        print(f"repeat {repeat}: pairs/s {rates}", file=sys.stderr, flush=True)
+    for worker in workers.values():
+        worker.stdin.close()
+        worker.wait()
+    return results
+
+
+def _start(name: str, folder: Path) -> Any:
+    command = [sys.executable, *sys.argv, "--worker", name, "--folder", str(folder)]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
+def _hear(worker: Any) -> dict[str, Any]:
+    for line in worker.stdout:
+        if line.startswith("{") and not line.startswith("{'"):
+            return json.loads(line)
+    raise SystemExit(f"a worker ended with code {worker.wait()}")
+
+
+def _rate(steps: list[dict[str, Any]]) -> float:
+    return BATCH * len(steps) / sum(step["seconds"] for step in steps)
+
+
+def _print(results: dict[str, list[list[dict[str, Any]]]], options: argparse.Namespace) -> None:
+    figures: dict[str, Any] = {"steps": options.steps, "repeats": options.repeats}
+    print(f"{'system':<14}{'pairs/s':>9}{'range':>16}{'tokens/pair':>13}{'peak GiB':>10}")
+    for name, repeats in results.items():
+        rates = [_rate(steps) for steps in repeats]
+        tokens = np.mean([step["tokens"] for steps in repeats for step in steps]) / BATCH
+        peak = max(step["peak_bytes"] for steps in repeats for step in steps) / 2**30
+        figures[name] = {
+            "pairs_per_s": round(float(np.median(rates)), 3),
+            "range": [round(min(rates), 3), round(max(rates), 3)],
+            "tokens_per_pair": round(float(tokens), 1),
+            "peak_gib": round(peak, 2),
+        }
+        span = f"{min(rates):.2f} to {max(rates):.2f}"
+        print(f"{name:<14}{np.median(rates):>9.2f}{span:>16}{tokens:>13.0f}{peak:>10.2f}")
+    for key, other in (("ratio_default", "trl"), ("ratio_grouped", "trl_grouped")):
+        if other in results and "tamis" in results:
+            ratios = [
+                _rate(ours) / _rate(theirs)
+                for ours, theirs in zip(results["tamis"], results[other], strict=True)
+            ]
+            figures[key] = round(float(np.median(ratios)), 2)
+            figures[f"{key}_range"] = [round(min(ratios), 2), round(max(ratios), 2)]
+    if "trl" in figures and "tamis" in figures:
+        ratio = figures["tamis"]["peak_gib"] / figures["trl"]["peak_gib"]
+        figures["memory_ratio"] = round(ratio, 2)
+    print(json.dumps(figures))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,205 @@
+"""Many reward models that share a frozen trunk and part in its top blocks.
+
+Shapes: S sequences, T tokens, D hidden.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+from peft import LoraConfig, inject_adapter_in_model
+from peft.tuners.tuners_utils import BaseTunerLayer
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+from transformers.pytorch_utils import Conv1D
+
+from tamis.errors import ConfigError, shorten
+from tamis.models.config import ModelConfig
+from tamis.models.head import INIT_SCALE
+from tamis.models.load import load_reward_model, to_accelerator
+from tamis.models.rows.choose import choose_rows
+from tamis.models.rows.forward import LayerReached, TreeForward, decoder_layers
+from tamis.models.rows.plan import RowPlan
+from tamis.models.rows.tree import PrefixTree
+from tamis.models.source import quiet
+
+
+@dataclass(frozen=True, slots=True)
+class Entered:
+    """S sequences as they enter the first block that differs between branches.
+
+    ``rows`` holds, for each sequence, where its tokens are in ``hidden_1TD``.
+    """
+
+    sequences: Sequence[tuple[int, ...]]
+    rows: tuple[tuple[int, ...], ...]
+    hidden_1TD: Tensor
+
+
+class Branches:
+    """K reward models on one frozen decoder, each with a head and low-rank updates of top blocks.
+
+    The trunk below runs once for all of them. The updates are LoRA on all linear layers of the
+    blocks (alpha = 2 x rank), the head is a linear layer in float32 without a bias; both start
+    from the branch's own seed.
+    """
+
+    def __init__(
+        self,
+        config: ModelConfig,
+        *,
+        seeds: Sequence[int],
+        num_layers: int,
+        rank: int,
+        pad_token_id: int,
+        max_length: int,
+    ) -> None:
+        """Load the trunk and add the branches.
+
+        Args:
+            config: the base model.
+            seeds: one a branch.
+            num_layers: blocks at the top that branches update.
+            rank: of the updates.
+            pad_token_id: the tokenizer's.
+            max_length: tokens of the longest sequence to come.
+
+        Raises:
+            ConfigError: the model cannot be loaded, is no decoder that takes shared rows, or has no
+                block left below the branches.
+        """
+        model, plan = _trunk(config, pad_token_id=pad_token_id, max_length=max_length)
+        layers = decoder_layers(model)
+        if num_layers >= len(layers):
+            raise ConfigError(
+                f"branch voters update {num_layers} blocks, and {shorten(config.path)} has "
+                f"{len(layers)}; choose fewer"
+            )
+        self._model, self._plan = model, plan
+        self._forward = cast(TreeForward, model.forward)
+        self._first = len(layers) - num_layers
+        targets = _linear_layers(model, within=layers[self._first :])
+        self._parameters = [
+            [
+                *_adapter(model, targets, name=_name(number), rank=rank, seed=seed),
+                _head(model, seed),
+            ]
+            for number, seed in enumerate(seeds)
+        ]
+        self._adapted = [m for m in model.modules() if isinstance(m, BaseTunerLayer)]
+
+    @property
+    def parameters(self) -> list[nn.Parameter]:
+        """What is trained, branch after branch, in an order that depends on the model alone."""
+        return [parameter for branch in self._parameters for parameter in branch]
+
+    def parameters_of(self, branch: int) -> list[nn.Parameter]:
+        """What is trained of one branch, its head last."""
+        return self._parameters[branch]
+
+    def enter(self, sequences: Sequence[tuple[int, ...]]) -> Entered:
+        """Run the trunk below the branches over all sequences, each common prefix once."""
+        tree = self._plan.tree(sequences)
+        hidden_1TD = self._run(tree, first=0, entering_1TD=None, stop=self._first)
+        return Entered(sequences, _rows(tree), hidden_1TD)
+
+    def scores(self, branch: int, entered: Entered, which: Sequence[int]) -> Tensor:
+        """Return a branch's rewards of some of the sequences that entered, float32 [len(which)].
+
+        Gradients reach the branch's parameters alone, unless they are switched off.
+        """
+        for layer in self._adapted:
+            layer.set_adapter(_name(branch))
+        tree = self._plan.tree([entered.sequences[number] for number in which])
+        source = [0] * len(tree.token_ids)
+        for number, rows in zip(which, _rows(tree), strict=True):
+            for row, row_entered in zip(rows, entered.rows[number], strict=True):
+                source[row] = row_entered
+        picked_T = torch.tensor(source, device=entered.hidden_1TD.device)
+        entering_1TD = entered.hidden_1TD.index_select(1, picked_T)
+        states_SD = self._run(tree, first=self._first, entering_1TD=entering_1TD, stop=None)
+        return torch.mv(states_SD.float(), self._parameters[branch][-1])
+
+    def _run(
+        self, tree: PrefixTree, *, first: int, entering_1TD: Tensor | None, stop: int | None
+    ) -> Tensor:
+        """Return what leaves the trunk at the read tokens [S, D], or what enters ``stop``."""
+        device = self._model.device
+        run = self._forward.start(
+            tree, device=device, first=first, entering_1TD=entering_1TD, stop=stop
+        )
+        input_ids = torch.tensor([tree.token_ids], device=device)
+        position_ids = torch.tensor([tree.positions], device=device)
+        try:
+            return self._forward.read(run, input_ids=input_ids, position_ids=position_ids)
+        except LayerReached as reached:
+            return reached.hidden_1TD
+
+
+def _trunk(
+    config: ModelConfig, *, pad_token_id: int, max_length: int
+) -> tuple[PreTrainedModel, RowPlan]:
+    """Load the model with frozen weights, prepared for shared rows."""
+    model = load_reward_model(config, seed=0, pad_token_id=pad_token_id)
+    to_accelerator(model)
+    plan = choose_rows(model, max_length=max_length)
+    if plan.kind != "shared":
+        raise ConfigError(
+            f"branch voters need a decoder that takes shared rows, and {shorten(config.path)} "
+            f"gets {plan.why}; choose head or full voters"
+        )
+    cast(nn.Module, model).requires_grad_(False)
+    return model, plan
+
+
+def _adapter(
+    model: PreTrainedModel, targets: list[str], *, name: str, rank: int, seed: int
+) -> list[nn.Parameter]:
+    """Add low-rank updates to some layers, in place, and return their weights."""
+    settings = LoraConfig(r=rank, lora_alpha=2 * rank, lora_dropout=0.0, target_modules=targets)
+    with torch.random.fork_rng(), quiet(), warnings.catch_warnings():
+        # several adapters in one model are the purpose, and peft turns Conv1D round by itself
+        warnings.simplefilter("ignore", UserWarning)
+        torch.manual_seed(seed)
+        inject_adapter_in_model(settings, model, adapter_name=name)
+    return [p for found, p in model.named_parameters() if f".{name}." in found]
+
+
+def _name(branch: int) -> str:
+    return f"branch{branch}"
+
+
+def _linear_layers(model: PreTrainedModel, *, within: nn.ModuleList) -> list[str]:
+    inside = {id(module) for module in within.modules()}
+    return [
+        name
+        for name, module in model.named_modules()
+        if id(module) in inside and isinstance(module, nn.Linear | Conv1D)
+    ]
+
+
+def _head(model: PreTrainedModel, seed: int) -> nn.Parameter:
+    size = int(model.config.get_text_config().hidden_size)
+    generator = torch.Generator().manual_seed(seed)
+    weight_D = torch.empty(size).normal_(std=INIT_SCALE / math.sqrt(size + 1), generator=generator)
+    return nn.Parameter(weight_D.to(model.device))
+
+
+def _rows(tree: PrefixTree) -> tuple[tuple[int, ...], ...]:
+    """Return where the tokens of each sequence are in the tree."""
+    starts = [0]
+    for length in tree.lengths:
+        starts.append(starts[-1] + length)
+    return tuple(
+        tuple(
+            row
+            for node in tree.paths[tree.node_of_token[read]]
+            for row in range(starts[node], starts[node + 1])
+        )
+        for read in tree.reads
+    )

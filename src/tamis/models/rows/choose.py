@@ -1,0 +1,161 @@
+"""Which layout a model gets: tried on the model itself, against padded rows, before it is used.
+
+Shapes: S sequences, T tokens, D hidden.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from tamis.errors import ConfigError
+from tamis.models.rows.attention import UnsupportedAttentionError
+from tamis.models.rows.forward import Kernel, TreeForward, use_trees
+from tamis.models.rows.inputs import model_inputs
+from tamis.models.rows.padded import pad_right
+from tamis.models.rows.plan import RowKind, RowPlan
+
+PROBE_TOKENS = 40
+TOLERANCE = {torch.float32: 1e-3, torch.float64: 1e-3}
+LOW_PRECISION_TOLERANCE = 0.2
+
+
+def choose_rows(
+    model: PreTrainedModel,
+    *,
+    wanted: Literal["auto", "shared", "packed", "padded"] = "auto",
+    max_length: int,
+) -> RowPlan:
+    """Choose the layout and prepare the model for it, in place.
+
+    ``shared`` computes each common prefix once, ``packed`` whole sequences without padding,
+    ``padded`` rows of equal length. A decoder whose attention goes through transformers'
+    interface can have the first two. Nothing is taken on trust: a few sequences of random tokens
+    are run both ways, longer than the model's attention window where ``max_length`` is, and the
+    trunk's states have to agree; else the next simpler way is tried, at last padded rows.
+
+    Args:
+        model: as `load_reward_model` returned it, on the device where it will run.
+        wanted: ``auto`` takes the first that is exact.
+        max_length: tokens of the longest sequence to come.
+
+    Raises:
+        ConfigError: ``shared`` or ``packed`` was asked for and the model cannot have it.
+    """
+    if isinstance(model.forward, TreeForward):
+        model.forward.remove()
+    if wanted == "padded":
+        return RowPlan("padded", "padded rows: as asked")
+    problem = ""
+    for kernel, trimmed in _ways(model):
+        try:
+            error = _probe(model, kernel=kernel, trimmed=trimmed, max_length=max_length)
+        except Exception as found:
+            problem = problem or _reason(found)
+            continue
+        tolerance = TOLERANCE.get(model.dtype, LOW_PRECISION_TOLERANCE)
+        if error <= tolerance:
+            plan = _plan(wanted, kernel=kernel, trimmed=trimmed, error=error)
+            use_trees(model, plan, trimmed=trimmed, kernel=kernel)
+            return plan
+        problem = problem or f"its states differ by {error:.0e} from those of padded rows"
+    if wanted != "auto":
+        raise ConfigError(
+            f"rows is {wanted!r}, which {type(model).__name__} cannot have: {problem}"
+        )
+    return RowPlan("padded", f"padded rows in blocks of similar length: {problem}")
+
+
+def row_plan(model: PreTrainedModel) -> RowPlan:
+    """Return how a model was prepared by `choose_rows`; padded rows where it was not."""
+    if isinstance(model.forward, TreeForward):
+        return model.forward.plan
+    return RowPlan("padded", "padded rows in blocks of similar length")
+
+
+def _ways(model: PreTrainedModel) -> list[tuple[Kernel, bool]]:
+    kernels: list[Kernel] = ["flex", "sdpa"] if model.device.type == "cuda" else ["sdpa"]
+    return [(kernel, trimmed) for kernel in kernels for trimmed in (True, False)]
+
+
+def _plan(
+    wanted: Literal["auto", "shared", "packed"], *, kernel: Kernel, trimmed: bool, error: float
+) -> RowPlan:
+    kind: RowKind = "packed" if wanted == "packed" else "shared"
+    what = {
+        "shared": "common prefixes are computed once, nothing is padded",
+        "packed": "nothing is padded",
+    }[kind]
+    last = ", the last layer for scored tokens alone" if trimmed else ""
+    by = {"flex": "FlexAttention", "sdpa": "scaled dot product attention"}[kernel]
+    return RowPlan(
+        kind, f"{kind} rows by {by}: {what}{last} (equal to padded rows here to {error:.0e})"
+    )
+
+
+def _probe(model: PreTrainedModel, *, kernel: Kernel, trimmed: bool, max_length: int) -> float:
+    """Return the largest distance between states of tree and padded rows, in units of their spread.
+
+    All sequences end with the same token, so that their states differ by what they attend to.
+    """
+    sequences = _probe_sequences(model, max_length=max_length)
+    was_training = model.training
+    model.train(False)
+    try:
+        with torch.no_grad():
+            padded_SD = _padded_states(model, sequences)
+            forward = use_trees(model, RowPlan("shared", ""), trimmed=trimmed, kernel=kernel)
+            try:
+                inputs = model_inputs(sequences, plan=forward.plan, pad_id=0)
+                tree_SD = forward.states(
+                    inputs["tree"],
+                    input_ids=inputs["input_ids"].to(model.device),
+                    position_ids=inputs["position_ids"].to(model.device),
+                ).float()
+            finally:
+                forward.remove()
+    finally:
+        model.train(was_training)
+    spread = torch.pdist(padded_SD).min()
+    if not bool(spread > 0):
+        raise UnsupportedAttentionError("its states do not depend on the text")
+    return float((tree_SD - padded_SD).norm(dim=1).max() / spread)
+
+
+def _padded_states(model: PreTrainedModel, sequences: list[list[int]]) -> Tensor:
+    ids_ST, mask_ST = pad_right(sequences, pad_id=sequences[0][0])
+    output = model.base_model(
+        input_ids=ids_ST.to(model.device), attention_mask=mask_ST.to(model.device)
+    )
+    last_S = mask_ST.sum(dim=1).to(model.device) - 1
+    states_STD: Tensor = output.last_hidden_state
+    return states_STD[torch.arange(len(sequences), device=model.device), last_S].float()
+
+
+def _probe_sequences(model: PreTrainedModel, *, max_length: int) -> list[list[int]]:
+    vocabulary = int(cast(nn.Embedding, model.get_input_embeddings()).num_embeddings)
+    rng = np.random.default_rng(0)
+    length = min(max_length, max(PROBE_TOKENS, _longest_reach(model, max_length) + PROBE_TOKENS))
+    prompt = rng.integers(vocabulary, size=length // 2).tolist()
+    rest = max(1, length - len(prompt) - 1)
+    end = int(rng.integers(vocabulary))
+    answers = [rng.integers(vocabulary, size=size).tolist() for size in (rest, rest // 2 + 1, 3)]
+    alone = rng.integers(vocabulary, size=max(2, length // 3)).tolist()
+    return [[*prompt, *answer, end] for answer in answers] + [[*alone, end]]
+
+
+def _longest_reach(model: PreTrainedModel, max_length: int) -> int:
+    """Return the widest window or chunk of the attention that a text of ``max_length`` leaves."""
+    config = model.config.get_text_config().to_dict()
+    reaches = [config.get(name) for name in ("sliding_window", "attention_chunk_size")]
+    return max((r for r in reaches if isinstance(r, int) and r < max_length), default=0)
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, UnsupportedAttentionError):
+        return str(error)
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:120]}"
