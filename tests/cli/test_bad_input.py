@@ -141,6 +141,9 @@ def test_options_that_cannot_be(bad, with_data, tmp_path, tiny_bert):
     vote = ("vote", with_data, "--out", tmp_path, *model)
     assert bad(*vote, "--kind", "choir").startswith("options: key 'kind' is 'choir': ")
     assert bad(*vote, "--num-folds", "99").startswith("num_folds is 99 with ")
+    assert bad(*vote, "--estimators", "both").startswith("options: key 'estimators.0' is 'both': ")
+    said = "options: settings: num_voters is 3; out_of_bag votes need an even number, "
+    assert bad(*vote, "--estimators", "out_of_bag", "--num-voters", "3").startswith(said)
     train = ("train", with_data, "--out", tmp_path, *model)
     assert bad(*train, "--loss", "hinge9").startswith("unknown loss 'hinge9'; expected one of ")
     assert bad(*train, "--epochs", "0").startswith("options: key 'epochs' is 0.0: ")
@@ -160,6 +163,7 @@ def run_with_policy(with_data, tmp_path, monkeypatch):
     columns = {name: pa.array([1.0] * n) for name in ("mean", "std", "agreement")}
     columns |= {f"in_sample_{name}": pa.nulls(n, pa.float64()) for name in ("mean", "std")}
     columns |= {name: pa.array([[1.0]] * n) for name in ("votes", "in_sample_votes")}
+    columns["out_of_bag_votes"] = columns["votes"]
     (run / "vote").mkdir()
     pq.write_table(pa.table({"id": training["id"], **columns}), run / "vote" / "strength.parquet")
     monkeypatch.syspath_prepend(tmp_path)

@@ -67,6 +67,12 @@ def test_options_stand_above_the_recipe(tamis, with_data, tmp_path, tiny_bert):
     assert tamis("vote", pairs, *options).code == 0
     assert read_json(out / "vote" / "stage.json")["config"]["seed"] == 8
     assert read_json(out / "vote" / "report.json")["cross_fitted"] is None
+    options = ("--recipe", recipe, "--out", out, "--num-voters", "4")
+    more = ("--estimators", "out_of_bag,in_sample", "--estimators", "cross_fitted")
+    voted = tamis("vote", pairs, *options, *more)
+    assert "vote against the label, out-of-bag" in voted.out
+    report = read_json(out / "vote" / "report.json")
+    assert (report["headline"], report["out_of_bag"]["num_votes"]) == ("cross_fitted", 2)
 
 
 def test_a_threshold_of_the_options_replaces_that_of_the_recipe(tamis, run, tmp_path, tiny_bert):

@@ -10,80 +10,46 @@ import time
 import numpy as np
 import pytest
 import torch
+from fitting import (
+    FAST,
+    answer,
+    assert_same,
+    judged,
+    learnable,
+    run_fit,
+    settings,
+    without_timing,
+)
 from peft import PeftModel
-from safetensors.torch import load_file
 from transformers import AutoModelForSequenceClassification
 
 from tamis.errors import ConfigError
 from tamis.losses.bradley_terry import bradley_terry
 from tamis.models.checkpoint import load_scorer
 from tamis.models.load import load_reward_model
+from tamis.models.rows.plan import RowPlan
 from tamis.models.score import score_pairs
 from tamis.models.source import quiet
 from tamis.models.tokenise import load_tokenizer
+from tamis.train.build import trainable_model
 from tamis.train.collate import make_collate
-from tamis.train.config import TrainConfig
 from tamis.train.dataset import training_set
-from tamis.train.fit import fit, trainable_model
 from tamis.train.objective import base_objective
 from tamis.train.trainer import last_complete
-from tamis.types import Message, Pair, Verdict
+from tamis.types import Pair, Verdict
 
-FAST = TrainConfig(batch_size=4, epochs=100, max_steps=4, learning_rate=1e-2, warmup_frac=0.0)
-
-
-def answer(text):
-    return (Message("assistant", text),)
+PADDED = RowPlan("padded", "")
+run = run_fit
 
 
 @pytest.fixture(scope="module")
 def many():
-    """Pairs that can be learnt: the better answer says good."""
-    rng = random.Random(0)
-    made = []
-    for index in range(30):
-        filler = " ".join(rng.choice(["quick", "brown", "fox", "dog"]) for _ in range(index % 7))
-        prompt = (Message("user", f"question {index % 5}"),)
-        pair = Pair(
-            f"p{index}", prompt, answer(f"good {filler}"), answer(f"bad {filler}"), row=index
-        )
-        made.append(pair)
-    return made
+    return learnable()
 
 
-def judged(pairs):
-    weights = [1.0, 0.5, 2.0]
-    return [
-        Verdict(p.id, target=0.9, margin=0.1, weight=weights[i % 3]) for i, p in enumerate(pairs)
-    ]
-
-
-def run(path, pairs, *, model, train, seed=0, verdicts=None):
-    report = fit(
-        pairs,
-        verdicts or judged(pairs),
-        model=model,
-        train=train,
-        seed=seed,
-        work=path / "work",
-        out=path / "rm",
-    )
-    return report, load_file(path / "rm" / "model.safetensors")
-
-
-def assert_same(first, second, **tolerance):
-    assert first.keys() == second.keys()
-    for name, weight in first.items():
-        torch.testing.assert_close(weight, second[name], msg=name, **tolerance)
-
-
-def without_timing(report):
-    return {key: value for key, value in report.items() if key != "timing"}
-
-
-@pytest.mark.parametrize("sampler", ["shuffle", "group"])
+@pytest.mark.parametrize("sampler", ["shuffle", "group", "length"])
 def test_it_learns_and_the_checkpoint_holds_what_it_learnt(llama, many, tmp_path, sampler):
-    train = FAST.model_copy(update={"max_steps": 30, "sampler": sampler, "learning_rate": 3e-3})
+    train = settings(max_steps=30, sampler=sampler, learning_rate=3e-3)
     verdicts = [Verdict(pair.id) for pair in many]
     report, _ = run(tmp_path, many, model=llama, train=train, verdicts=verdicts)
     assert report["loss"][0]["loss"] == pytest.approx(np.log(2), abs=0.05)
@@ -94,7 +60,7 @@ def test_it_learns_and_the_checkpoint_holds_what_it_learnt(llama, many, tmp_path
 
 
 def test_the_report_says_what_happened_and_is_json(llama, many, tmp_path):
-    train = FAST.model_copy(update={"max_steps": None, "epochs": 2.0, "batch_size": 8})
+    train = settings(max_steps=None, epochs=2.0, batch_size=8)
     same = Pair("same", (), answer("x"), answer("x"), row=30)
     verdicts = [*judged(many[1:]), Verdict("p0", weight=0.0, reason="drop"), Verdict("same")]
     report, _ = run(tmp_path, [*many, same], model=llama, train=train, verdicts=verdicts)
@@ -108,7 +74,7 @@ def test_the_report_says_what_happened_and_is_json(llama, many, tmp_path):
 
 
 def test_the_first_loss_is_the_sum_of_weighted_losses_by_the_number_of_pairs(llama, many, tmp_path):
-    train = FAST.model_copy(update={"batch_size": 30, "max_steps": 1, "micro_batch_size": 4})
+    train = settings(batch_size=30, max_steps=1, compute__micro_batch_size=4)
     report, _ = run(tmp_path, many, model=llama, train=train)
     tokenizer, model = load_tokenizer(llama), load_reward_model(llama, seed=0)
     scores = score_pairs(model, tokenizer, many, max_length=256)
@@ -124,14 +90,14 @@ def test_the_first_loss_is_the_sum_of_weighted_losses_by_the_number_of_pairs(lla
 def test_accumulating_small_parts_gives_the_gradient_of_the_whole_batch(
     llama, many, tmp_path, micro
 ):
-    train = FAST.model_copy(
-        update={"batch_size": 30, "micro_batch_size": micro, "max_steps": 2, "save_every": 2}
+    train = settings(
+        batch_size=30, max_steps=2, compute__micro_batch_size=micro, compute__save_every=2
     )
     run(tmp_path, many, model=llama, train=train)
     state = json.loads((tmp_path / "work" / "checkpoint-2" / "trainer_state.json").read_text())
     tokenizer, model = load_tokenizer(llama), load_reward_model(llama, seed=0)
     data = training_set(many, judged(many), tokenizer=tokenizer, max_length=256)
-    batch = make_collate(data, pad_id=tokenizer.pad_token_id)([np.arange(30)])
+    batch = make_collate(data, pad_id=tokenizer.pad_token_id, plan=PADDED)([np.arange(30)])
     (base_objective(bradley_terry)(model, batch).loss_B.sum() / 30).backward()
     norm = torch.nn.utils.get_total_norm([p.grad for p in model.parameters()])
     first, second = state["log_history"][:2]
@@ -150,7 +116,7 @@ def test_a_seed_gives_one_model_and_another_seed_another(llama, many, tmp_path):
 
 
 def test_lora_is_saved_merged_and_as_an_adapter_with_its_head(any_model, many, tmp_path):
-    train = FAST.model_copy(update={"lora_rank": 4})
+    train = settings(lora__rank=4)
     config = any_model.model_copy(update={"num_layers": 1})
     _, state = run(tmp_path, many, model=config, train=train)
     assert not [name for name in state if "lora" in name]
@@ -169,9 +135,9 @@ def test_lora_is_saved_merged_and_as_an_adapter_with_its_head(any_model, many, t
 
 def test_a_bfloat16_trunk_is_trained_with_adapters_only(llama, many, tmp_path):
     config = llama.model_copy(update={"dtype": "bfloat16"})
-    with pytest.raises(ConfigError, match="dtype is bfloat16 and lora_rank is 0"):
+    with pytest.raises(ConfigError, match=r"dtype is bfloat16 and lora\.rank is 0"):
         trainable_model(config, FAST, seed=0, pad_token_id=3)
-    train = FAST.model_copy(update={"lora_rank": 2, "max_steps": 2})
+    train = settings(lora__rank=2, max_steps=2)
     report, state = run(tmp_path, many, model=config, train=train)
     assert state["score.weight"].dtype == torch.float32
     assert state["model.norm.weight"].dtype == torch.bfloat16
@@ -179,7 +145,7 @@ def test_a_bfloat16_trunk_is_trained_with_adapters_only(llama, many, tmp_path):
 
 
 def test_autocast_keeps_weights_in_float32(llama, many, tmp_path):
-    train = FAST.model_copy(update={"autocast": "bfloat16", "max_steps": 2})
+    train = settings(compute__autocast="bfloat16", max_steps=2)
     verdicts = [Verdict(pair.id) for pair in many]
     report, state = run(tmp_path, many, model=llama, train=train, verdicts=verdicts)
     assert {weight.dtype for weight in state.values()} == {torch.float32}
@@ -187,13 +153,13 @@ def test_autocast_keeps_weights_in_float32(llama, many, tmp_path):
 
 
 def test_an_unknown_loss_is_an_error_that_lists_the_known(llama, many, tmp_path):
-    train = FAST.model_copy(update={"loss": "hinge2"})
+    train = settings(loss="hinge2")
     with pytest.raises(ConfigError, match=r"unknown loss 'hinge2'.*bradley_terry"):
         run(tmp_path, many, model=llama, train=train)
 
 
 def test_a_diverged_run_says_so(llama, many, tmp_path):
-    train = FAST.model_copy(update={"learning_rate": 1e30, "max_steps": 6})
+    train = settings(learning_rate=1e30, max_steps=6)
     with pytest.raises(ConfigError, match=r"training diverged: the loss of step \d+ is"):
         run(tmp_path, many, model=llama, train=train)
 
@@ -222,12 +188,24 @@ def furthest(work):
     return max(steps, default=0)
 
 
+KILLED = {
+    "all weights": {"compute__save_every": 3},
+    # every evaluation is a checkpoint; at this learning rate it stops before step 60
+    "adapters, early stopping": {
+        "lora__rank": 2,
+        "learning_rate": 1e-2,
+        "watch__holdout_frac": 0.2,
+        "watch__eval_every": 2,
+        "watch__patience": 6,
+    },
+}
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("lora_rank", [0, 2])
-def test_a_killed_run_ends_with_the_same_bits(llama, many, tmp_path, lora_rank):
-    train = FAST.model_copy(
-        update={"max_steps": 60, "save_every": 3, "learning_rate": 1e-3, "lora_rank": lora_rank}
-    )
+@pytest.mark.parametrize("changes", KILLED.values(), ids=KILLED)
+def test_a_killed_run_ends_with_the_same_bits(llama, many, tmp_path, changes):
+    changes = {"learning_rate": 1e-3, "compute__micro_batch_size": 2, **changes}
+    train = settings(max_steps=60, **changes)
     expected = run(tmp_path / "calm", many, model=llama, train=train)
     victim = tmp_path / "victim"
     arguments = {
@@ -245,9 +223,13 @@ def test_a_killed_run_ends_with_the_same_bits(llama, many, tmp_path, lora_rank):
         [sys.executable, "-c", VICTIM, str(tmp_path / "arguments"), threads],
         env={**os.environ, "HF_HUB_OFFLINE": "1"},
     )
-    step = 3 * random.Random(os.getpid()).randint(2, 10)
+    every = train.compute.save_every or train.watch.eval_every
+    draw = random.Random(os.getpid())
+    step, moment = every * draw.randint(2, 6), draw.uniform(0.0, 0.05)
+    print(f"killed {moment:.3f} s after the checkpoint of step {step}")
     while furthest(victim / "work") < step and process.poll() is None:
         time.sleep(0.001)
+    time.sleep(moment)
     process.send_signal(signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
     assert last_complete(victim / "work") is not None
@@ -258,7 +240,7 @@ def test_a_killed_run_ends_with_the_same_bits(llama, many, tmp_path, lora_rank):
 
 
 def test_a_resumed_run_computes_only_what_is_missing(llama, many, tmp_path):
-    train = FAST.model_copy(update={"save_every": 2})
+    train = settings(compute__save_every=2)
     run(tmp_path, many, model=llama, train=train)
     complete = last_complete(tmp_path / "work")
     assert complete is not None
@@ -277,6 +259,6 @@ def test_left_out_pairs_change_nothing(llama, many, tmp_path):
 def test_collate_is_a_function_of_the_pairs_alone(llama, many):
     tokenizer = load_tokenizer(llama)
     data = training_set(many, judged(many), tokenizer=tokenizer, max_length=256)
-    collate = make_collate(data, pad_id=tokenizer.pad_token_id)
+    collate = make_collate(data, pad_id=tokenizer.pad_token_id, plan=PADDED)
     first, again = (collate([np.arange(5)]) for _ in range(2))
     assert all(torch.equal(first[key], again[key]) for key in first)

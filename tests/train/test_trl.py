@@ -12,6 +12,7 @@ from tamis.data.export import export_pairs
 from tamis.losses.bradley_terry import bradley_terry
 from tamis.models.head import output_layer
 from tamis.models.load import load_reward_model
+from tamis.models.rows.plan import RowPlan
 from tamis.models.source import quiet
 from tamis.models.tokenise import load_tokenizer
 from tamis.train.collate import make_collate
@@ -60,7 +61,8 @@ def test_trls_loss_on_the_export_is_ours(any_model, pairs, tmp_path, arm):
         output_layer(model).weight.mul_(50)
     verdicts = [judge(arm, mu, pair.id) for mu, pair in zip(STRENGTH, pairs, strict=True)]
     data = training_set(pairs, verdicts, tokenizer=tokenizer, max_length=256)
-    batch = make_collate(data, pad_id=tokenizer.pad_token_id)([np.arange(len(pairs))])
+    collate = make_collate(data, pad_id=tokenizer.pad_token_id, plan=RowPlan("padded", ""))
+    batch = collate([np.arange(len(pairs))])
     with torch.no_grad():
         outcome = base_objective(bradley_terry)(model, batch)
     ours = float(outcome.loss_B.mean())

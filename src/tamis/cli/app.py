@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from tamis import __version__
-from tamis.cli import runs, stages
+from tamis.cli import runs, stages, training
 
 app = typer.Typer(
     name="tamis",
@@ -29,7 +29,7 @@ app.command("run", rich_help_panel=WHOLE_RUNS)(runs.run)
 app.command("data", rich_help_panel=STAGES)(stages.data)
 app.command("vote", rich_help_panel=STAGES)(stages.vote)
 app.command("denoise", rich_help_panel=STAGES)(stages.denoise)
-app.command("train", rich_help_panel=STAGES)(stages.train)
+app.command("train", rich_help_panel=STAGES)(training.train)
 app.command("bench", rich_help_panel=STAGES)(stages.bench)
 app.command("report", rich_help_panel=STAGES)(stages.report)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -33,11 +34,21 @@ def recipe_of(path: Path | None) -> Recipe | None:
 
 
 def override(kind: type[Any], settings: dict[str, Any], flags: dict[str, Any]) -> Any:
-    """Return a configuration: the settings, with the flags that were given on top."""
+    """Return a configuration: the settings, with the flags that were given on top.
+
+    A dot in the name of a flag leads into a part of the configuration.
+    """
     from tamis.recipes.files import parse
 
-    given = {name: value for name, value in flags.items() if value is not None}
-    return parse(kind, settings | given, where="options")
+    content = copy.deepcopy(settings)
+    for name, value in flags.items():
+        if value is not None:
+            *parts, last = name.split(".")
+            target = content
+            for part in parts:
+                target = target.setdefault(part, {})
+            target[last] = value
+    return parse(kind, content, where="options")
 
 
 def model_of(recipe: Recipe | None, path: str | None, max_length: int | None) -> ModelConfig:
@@ -95,6 +106,15 @@ def mapping(texts: list[str] | None, *, option: str) -> dict[str, str] | None:
     if wrong is not None:
         raise ConfigError(f"{option} {wrong!r}: expected field=column, for example chosen=better")
     return {field: column for field, _, column in pairs}
+
+
+def names(texts: list[str] | None) -> list[str] | None:
+    """Read names; one text may hold several, with commas between them.
+
+    >>> names(["in_sample,out_of_bag", "cross_fitted"])
+    ['in_sample', 'out_of_bag', 'cross_fitted']
+    """
+    return [name for text in texts for name in text.split(",")] if texts else None
 
 
 def finish(run: Path, result: Any) -> None:

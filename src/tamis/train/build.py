@@ -1,0 +1,98 @@
+"""The model that is trained: a reward model, perhaps in 4 bits and inside LoRA adapters."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from tamis.errors import ConfigError
+from tamis.models.config import ModelConfig
+from tamis.models.head import head_name
+from tamis.models.load import load_reward_model
+from tamis.models.source import quiet
+from tamis.train.config import AdapterConfig, TrainConfig
+
+RewardModel = PreTrainedModel | PeftModel
+
+
+def trainable_model(
+    config: ModelConfig, train: TrainConfig, *, seed: int, pad_token_id: int
+) -> RewardModel:
+    """Load the reward model, inside LoRA adapters with a trained head if asked for.
+
+    Raises:
+        ConfigError: the model cannot be loaded or quantised, or all of a bfloat16 trunk would be
+            trained.
+    """
+    lora = train.lora
+    if lora.rank == 0 and config.dtype == "bfloat16":
+        raise ConfigError(
+            "dtype is bfloat16 and lora.rank is 0: steps of 1e-5 vanish in bfloat16 weights; "
+            "choose dtype float32 (with autocast bfloat16 for speed), or a lora.rank above 0"
+        )
+    reward_model = load_reward_model(
+        config, seed=seed, pad_token_id=pad_token_id, quantise=lora.quantise
+    )
+    return reward_model if lora.rank == 0 else _with_adapters(reward_model, lora, seed=seed)
+
+
+def base_of(model: RewardModel) -> PreTrainedModel:
+    """Return the model inside the adapters, or the model itself where there are none."""
+    inner = model.get_base_model() if isinstance(model, PeftModel) else model
+    return cast(PreTrainedModel, inner)
+
+
+def rebuilt(
+    state: dict[str, Tensor],
+    config: ModelConfig,
+    train: TrainConfig,
+    *,
+    seed: int,
+    pad_token_id: int,
+) -> RewardModel:
+    """Return a fresh model, whole and not quantised, with these weights (see `whole_state`)."""
+    plain = train.model_copy(update={"lora": train.lora.model_copy(update={"quantise": "none"})})
+    model = trainable_model(config, plain, seed=seed, pad_token_id=pad_token_id)
+    model.load_state_dict(state, strict=True)
+    return model
+
+
+def dequantised_state(model: RewardModel) -> dict[str, Tensor]:
+    """Return the weights of a model in 4 bits as its layers compute with them, on the CPU.
+
+    The result has the names and shapes of the model that is not quantised; loaded into it, it
+    scores as the quantised one does, to rounding.
+    """
+    from transformers.integrations.bitsandbytes import dequantize_bnb_weight
+
+    quantised: dict[str, Any] = {
+        name: weight
+        for name, weight in model.named_parameters()
+        if type(weight).__name__ == "Params4bit"
+    }
+    state = {
+        name: value.detach().cpu()
+        for name, value in model.state_dict().items()
+        if not any(name.startswith(weight) for weight in quantised)
+    }
+    for name, weight in quantised.items():
+        state[name] = dequantize_bnb_weight(weight, weight.quant_state).detach().cpu()
+    return state
+
+
+def _with_adapters(model: PreTrainedModel, lora: AdapterConfig, *, seed: int) -> PeftModel:
+    settings = LoraConfig(
+        task_type="SEQ_CLS",
+        r=lora.rank,
+        lora_alpha=2 * lora.rank if lora.alpha is None else lora.alpha,
+        lora_dropout=0.0,
+        target_modules="all-linear",
+        modules_to_save=[head_name(model)],
+    )
+    with torch.random.fork_rng(devices=[]), quiet():
+        torch.manual_seed(seed)
+        return cast(PeftModel, get_peft_model(model, settings))
