@@ -3,7 +3,7 @@
 Run with `make bench-heads`. Both ways train the same heads on the same synthetic differences; they
 take turns, so that a busy machine slows both, and the ratio of the two is what counts.
 
-Shapes: N pairs, D feature dimensions, K voters.
+Shapes: N pairs, D feature dimensions, K voters, H heads of a voter.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import time
 import numpy as np
 
 from tamis.vote.config import VoteConfig
-from tamis.vote.heads import NONE_HELD_OUT, train_heads
+from tamis.vote.heads import train_heads
 
 
 def main() -> None:
@@ -29,23 +29,19 @@ def main() -> None:
     diff_ND = rng.normal(size=(options.pairs, options.dimensions)).astype(np.float32)
     config = VoteConfig(num_voters=options.voters, epochs=1)
     folds_NK = rng.integers(config.num_folds, size=(options.pairs, options.voters))
-    held_out = [*range(config.num_folds), NONE_HELD_OUT]
+    folds_H = np.arange(config.num_folds + 1)  # the last is nobody's, so its head sees all
+    trains_NKH = folds_NK[:, :, None] != folds_H
 
     def together() -> None:
-        train_heads(diff_ND, folds_NK=folds_NK, held_out=held_out, config=config, seed=0)
+        train_heads(diff_ND, trains_NKH=trains_NKH, config=config, seed=0)
 
     def one_by_one() -> None:
         for voter in range(options.voters):
-            for fold in held_out:
-                train_heads(
-                    diff_ND,
-                    folds_NK=folds_NK[:, voter : voter + 1],
-                    held_out=[fold],
-                    config=config,
-                    seed=0,
-                )
+            for head in folds_H:
+                alone_N11 = trains_NKH[:, voter : voter + 1, head : head + 1]
+                train_heads(diff_ND, trains_NKH=alone_N11, config=config, seed=0)
 
-    num_heads = options.voters * len(held_out)
+    num_heads = options.voters * len(folds_H)
     print(f"{num_heads} heads, {options.pairs} pairs, {options.dimensions} dimensions, one epoch")
     together()  # the first use of torch's threads is slow and counts for neither
     ratios = []

@@ -19,9 +19,10 @@ from tamis.models.config import ModelConfig
 from tamis.studies.demo import DEMO_MODEL
 from tamis.studies.demo_data import gold_pairs, labelled, one_vote_is_wrong
 from tamis.studies.denoising import Material, StudyConfig, run_study
-from tamis.vote.ballots import head_ballots, voter_folds
+from tamis.vote.ballots import collect, voting_members
 from tamis.vote.config import VoteConfig
 from tamis.vote.frozen import depth_scales, flatten, frozen_differences
+from tamis.vote.heads import head_votes
 
 PENALTIES = (0.01, 0.03, 0.1, 0.3)
 NUM_VALIDATION_DEBATES = 3
@@ -52,10 +53,10 @@ def detection_table(pairs, diff_NLD) -> None:
         for l2 in PENALTIES:
             cells = []
             for fold_by in ("pair", "group"):
-                config = VoteConfig(l2=l2, fold_by=fold_by, estimators="cross_fitted")
-                folds_NK = voter_folds(people, config=config, seed=0)
-                ballots = head_ballots(diff_ND, folds_NK=folds_NK, config=config, seed=0)
-                mean_N = ballots.headline_NK.mean(axis=1)
+                config = VoteConfig(l2=l2, fold_by=fold_by, estimators=("cross_fitted",))
+                members = voting_members(people, config=config, seed=0)
+                votes = head_votes(diff_ND, members=members, config=config, seed=0)
+                mean_N = collect(members, votes).headline_NK.mean(axis=1)
                 loss = np.logaddexp(0.0, -mean_N).mean()
                 cells.append(f"{roc_auc_score(wrong_N, -mean_N):.3f}, {loss:.3f}")
             print(f"{name:>12}, {l2:<5} | {cells[0]} | {cells[1]}", flush=True)

@@ -68,6 +68,28 @@ def test_strength_warns_of_voters_that_are_too_alike(run):
     assert notes(strength.section(run)) == []
 
 
+def test_strength_says_who_voted_on_a_pair(run):
+    def halved(report):
+        report["out_of_bag"] = report.pop("cross_fitted") | {"num_votes": 5}
+        report["in_sample"] |= {"num_votes": 5}
+        report |= {"headline": "out_of_bag", "num_voters": 10}
+
+    before = strength.section(run)
+    assert (
+        "each only on pairs that it was not trained on (5 folds by group)" in before.blocks[0].text
+    )
+    edit(run / "vote/report.json", halved)
+    found = strength.section(run)
+    assert (
+        "10 reward models voted, on each pair the 5 that were not trained on it (halves by group)."
+    ) in found.blocks[0].text
+    (table,) = tables(found)
+    assert table.rows == (
+        ("out-of-bag", "5", "25.0%", "0.70"),
+        ("in-sample", "5", "0.0%", "0.98"),
+    )
+
+
 def test_unknown_gold_is_neither_right_nor_wrong(run):
     path = run / "data/pairs.parquet"
     table = pq.read_table(path)
@@ -139,6 +161,18 @@ def test_suspicious_pairs_come_lowest_first_and_most_are_folded(tmp_path, make_r
     assert first.headline == "strength −25.00 ± 0.41 · 3 of 3 voters for the rejected answer"
     assert min(first.votes) == -1.0
     assert ("People", "1 for the chosen answer, 4 for the rejected one") in first.facts
+
+
+def test_suspicious_pairs_show_the_votes_that_were_cast(run):
+    path = run / "vote/strength.parquet"
+    table = pq.read_table(path)
+    votes = [[row[0], None, row[2]] for row in table["votes"].to_pylist()]
+    at = table.column_names.index("votes")
+    pq.write_table(table.set_column(at, "votes", pa.array(votes, pa.list_(pa.float64()))), path)
+    found = suspicious.section(run)
+    first = next(block for block in found.blocks if isinstance(block, Exhibits)).items[0]
+    assert first.headline.endswith("2 of 2 voters for the rejected answer")
+    assert len(first.votes) == len(found.data["pairs"][0]["votes"]) == 2
 
 
 def test_a_vote_on_an_unknown_pair_is_an_error(run):

@@ -5,7 +5,12 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
 from tamis.errors import DataError
-from tamis.strength.summary import negative_mean_frac, summarise, voter_correlation
+from tamis.strength.summary import (
+    mean_votes,
+    negative_mean_frac,
+    summarise,
+    voter_correlation,
+)
 
 VOTES = arrays(
     np.float64,
@@ -43,10 +48,85 @@ def test_a_pair_does_not_depend_on_the_others(votes_NK):
     assert whole.std_N[-1] == pytest.approx(last.std_N[0], abs=1e-12)
 
 
-@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("value", [np.inf, -np.inf])
 def test_a_vote_that_is_no_number_is_named(value):
     with pytest.raises(DataError, match="pair number 1: a vote is not finite"):
-        summarise(np.array([[1.0, 2.0], [0.0, value], [value, 0.0]]))
+        summarise(np.array([[1.0, np.nan], [0.0, value], [value, 0.0]]))
+
+
+def test_a_pair_without_a_vote_is_named():
+    with pytest.raises(DataError, match="pair number 1: no vote was cast"):
+        summarise(np.array([[1.0, np.nan], [np.nan, np.nan]]))
+
+
+NAN = np.nan
+HALF_NK = np.array(  # each pair has the votes of two of four voters
+    [
+        [2.0, 4.0, NAN, NAN],
+        [NAN, NAN, -2.0, -1.0],
+        [1.0, NAN, -1.0, NAN],
+        [3.0, 5.0, NAN, NAN],
+        [NAN, -6.0, NAN, 0.0],
+        [4.0, 3.0, NAN, NAN],
+    ]
+)
+
+
+def test_only_the_votes_that_were_cast_count():
+    summary = summarise(HALF_NK)
+    assert summary.mean_N.tolist() == [3.0, -1.5, 0.0, 4.0, -3.0, 3.5]
+    assert summary.std_N.tolist() == [1.0, 0.5, 1.0, 1.0, 3.0, 0.5]
+    assert summary.agreement_N.tolist() == [1.0, 0.0, 0.5, 1.0, 0.25, 1.0]
+    assert mean_votes(HALF_NK).tolist() == summary.mean_N.tolist()
+    assert negative_mean_frac(HALF_NK) == 2 / 6
+
+
+def test_voters_are_compared_where_both_voted():
+    # the first two voters share (2, 4), (3, 5), (4, 3); no other two share more than one pair
+    by_hand = -1 / (2 * 2) ** 0.5  # deviations -1, 0, 1 against 0, 1, -1
+    assert voter_correlation(HALF_NK) == pytest.approx(by_hand, abs=1e-12)
+    assert voter_correlation(HALF_NK[:4]) == pytest.approx(1.0)  # (2, 4), (3, 5)
+    assert voter_correlation(HALF_NK[:3]) is None
+
+
+def test_voters_that_are_constant_where_they_meet_are_left_out():
+    votes_NK = np.random.default_rng(0).normal(size=(30, 3))
+    votes_NK[:10, 0], votes_NK[10:, 0], votes_NK[10:, 1] = 0.1, np.nan, np.nan
+    votes_NK[-1, 0] = 9.0
+    shared_N2 = votes_NK[[*range(10)], 1:]
+    expected = np.corrcoef(shared_N2, rowvar=False)[0, 1]
+    of_the_first = np.corrcoef(votes_NK[[*range(10), 29]][:, [0, 2]], rowvar=False)[0, 1]
+    assert voter_correlation(votes_NK) == pytest.approx((expected + of_the_first) / 2)
+
+
+def test_a_voter_that_always_says_the_same_has_no_correlation():
+    rng = np.random.default_rng(0)
+    votes_NK = rng.normal(size=(40, 4))
+    votes_NK[:, 2] = 0.1
+    votes_NK[::3, :2] = np.nan
+    assert voter_correlation(votes_NK) is None
+
+
+@given(VOTES, st.integers(0, 9))
+def test_correlation_over_shared_pairs_is_that_of_numpy_on_them(votes_NK, seed):
+    rng = np.random.default_rng(seed)
+    votes_NK = np.concatenate([votes_NK, rng.normal(size=(30, votes_NK.shape[1]))])
+    votes_NK[rng.random(votes_NK.shape) < 0.3] = np.nan
+    found = []
+    for one in range(votes_NK.shape[1]):
+        for other in range(one):
+            both_N2 = votes_NK[:, [one, other]]
+            shared_N2 = both_N2[np.isfinite(both_N2).all(axis=1)]
+            found.append(np.corrcoef(shared_N2, rowvar=False)[0, 1])
+    expected = pytest.approx(np.mean(found), abs=1e-6) if found else None
+    assert voter_correlation(votes_NK) == expected
+
+
+@given(VOTES)
+def test_complete_votes_are_summarised_as_numpy_does(votes_NK):
+    summary = summarise(votes_NK)
+    assert summary.mean_N.tobytes() == votes_NK.mean(axis=1).tobytes()
+    assert summary.std_N.tobytes() == votes_NK.std(axis=1).tobytes()
 
 
 def test_voters_that_repeat_each_other_and_voters_that_do_not():

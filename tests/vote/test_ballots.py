@@ -2,12 +2,16 @@
 
 import numpy as np
 import pytest
+from scipy.stats import spearmanr
 from sklearn.metrics import roc_auc_score
 
+from tamis.errors import DataError
+from tamis.strength.summary import mean_votes
 from tamis.types import Message, Pair
-from tamis.vote.ballots import head_ballots, voter_folds
+from tamis.vote.ballots import Ballots, collect, training_masks, voter_halves, voting_members
 from tamis.vote.config import VoteConfig
 from tamis.vote.frozen import depth_scales, flatten
+from tamis.vote.heads import head_votes
 
 N, D = 1200, 8
 CONFIG = VoteConfig(num_voters=4, num_folds=4, epochs=5, batch_size=64)
@@ -33,8 +37,12 @@ def noisy():
 
 
 def cast(diff_ND, *, config=CONFIG, seed=0):
-    folds_NK = voter_folds(PAIRS, config=config, seed=seed)
-    return head_ballots(diff_ND, folds_NK=folds_NK, config=config, seed=seed)
+    members = voting_members(PAIRS, config=config, seed=seed)
+    return collect(members, head_votes(diff_ND, members=members, config=config, seed=seed))
+
+
+def asking_for(*estimators, **changes):
+    return CONFIG.model_copy(update={"estimators": estimators, **changes})
 
 
 @pytest.mark.parametrize("fold_by", ["pair", "group"])
@@ -52,12 +60,21 @@ def test_the_headline_is_the_cross_fitted_vote_where_it_is_cast(noisy):
     diff_ND, _ = noisy
     both = cast(diff_ND)
     np.testing.assert_array_equal(both.headline_NK, both.cross_fitted_NK)
-    for estimators, name in (("in_sample", "in_sample_NK"), ("cross_fitted", "cross_fitted_NK")):
-        ballots = cast(diff_ND, config=CONFIG.model_copy(update={"estimators": estimators}))
-        other = ({"in_sample_NK", "cross_fitted_NK"} - {name}).pop()
-        assert getattr(ballots, other) is None
-        np.testing.assert_array_equal(ballots.headline_NK, getattr(ballots, name))
-        np.testing.assert_allclose(getattr(ballots, name), getattr(both, name), atol=1e-4)
+    for estimator, other in (("in_sample", "cross_fitted"), ("cross_fitted", "in_sample")):
+        ballots = cast(diff_ND, config=asking_for(estimator))
+        assert (ballots.of(other), ballots.out_of_bag_NK) == (None, None)
+        assert ballots.headline == estimator
+        np.testing.assert_array_equal(ballots.headline_NK, ballots.of(estimator))
+        np.testing.assert_allclose(ballots.of(estimator), both.of(estimator), atol=1e-4)
+
+
+def test_the_order_of_headlines():
+    votes_NK = np.ones((1, 2))
+    assert Ballots(votes_NK, votes_NK, votes_NK).headline == "cross_fitted"
+    assert Ballots(votes_NK, None, votes_NK).headline == "out_of_bag"
+    assert Ballots(votes_NK, None).headline == "in_sample"
+    with pytest.raises(DataError, match="there are no votes"):
+        _ = Ballots(None, None).headline
 
 
 @pytest.mark.parametrize("pair", [0, 7, 1199])
@@ -88,6 +105,78 @@ def test_a_seed_gives_the_same_bits(noisy):
     assert first.cross_fitted_NK.tobytes() == again.cross_fitted_NK.tobytes()
     assert first.in_sample_NK.tobytes() == again.in_sample_NK.tobytes()
     assert (first.cross_fitted_NK != other.cross_fitted_NK).all()
+
+
+@pytest.mark.parametrize("fold_by", ["pair", "group"])
+def test_half_of_the_voters_have_not_seen_a_pair(noisy, fold_by):
+    diff_ND, wrong_N = noisy
+    config = asking_for("out_of_bag", fold_by=fold_by)
+    ballots = cast(diff_ND, config=config)
+    trains_NK = voter_halves(PAIRS, config=config, seed=0)
+    assert (trains_NK.sum(axis=1) == 2).all()
+    if fold_by == "group":
+        assert (trains_NK.reshape(-1, 3, 4) == trains_NK.reshape(-1, 3, 4)[:, :1]).all()
+    assert (np.isnan(ballots.out_of_bag_NK) == trains_NK).all()
+    assert (np.isnan(ballots.in_sample_NK) == ~trains_NK).all()
+    assert ballots.cross_fitted_NK is None
+    assert roc_auc_score(wrong_N, -mean_votes(ballots.headline_NK)) > 0.95
+
+
+def test_out_of_bag_and_cross_fitted_votes_order_the_pairs_alike(noisy):
+    diff_ND, _ = noisy
+    out_of_bag = cast(diff_ND, config=asking_for("out_of_bag")).headline_NK
+    cross_fitted = cast(diff_ND, config=asking_for("cross_fitted")).headline_NK
+    found = spearmanr(mean_votes(out_of_bag), mean_votes(cross_fitted)).statistic
+    assert found > 0.95
+
+
+@pytest.mark.parametrize("pair", [0, 7, 1199])
+def test_a_swapped_pair_turns_the_votes_of_those_it_was_held_out_from_and_no_other(noisy, pair):
+    diff_ND, _ = noisy
+    swapped_ND = diff_ND.copy()
+    swapped_ND[pair] *= -1
+    before, after = (cast(d, config=asking_for("out_of_bag")) for d in (diff_ND, swapped_ND))
+    held_out_K = ~np.isnan(before.out_of_bag_NK[pair])
+    before_NK = np.where(np.isnan(before.out_of_bag_NK), before.in_sample_NK, before.out_of_bag_NK)
+    after_NK = np.where(np.isnan(after.out_of_bag_NK), after.in_sample_NK, after.out_of_bag_NK)
+    sign_N1 = np.where(np.arange(N) == pair, -1.0, 1.0)[:, None]
+    expected_NK = sign_N1 * before_NK
+    np.testing.assert_array_equal(after_NK[:, held_out_K], expected_NK[:, held_out_K])
+    learnt_K = ~held_out_K  # those that learnt the label have changed everywhere
+    assert (after_NK[:, learnt_K] != expected_NK[:, learnt_K]).all(axis=1).mean() > 0.9
+
+
+def test_all_estimators_at_once_are_each_what_they_are_alone(noisy):
+    diff_ND, _ = noisy
+    names = ("cross_fitted", "in_sample", "out_of_bag")
+    together = cast(diff_ND, config=asking_for(*names))
+    for name in names:
+        alone = cast(diff_ND, config=asking_for(name))
+        np.testing.assert_allclose(together.of(name), alone.of(name), atol=1e-4)
+    assert np.isfinite(together.in_sample_NK).all()  # asked for: not the other half of the bags
+    again = cast(diff_ND, config=asking_for(*reversed(names)))
+    assert together.out_of_bag_NK.tobytes() == again.out_of_bag_NK.tobytes()
+
+
+def test_who_learns_from_what_and_reads_what():
+    members = voting_members(PAIRS, config=asking_for("out_of_bag", "in_sample"), seed=3)
+    assert [member.name for member in members] == [
+        f"{estimator}-{voter}" for voter in range(4) for estimator in ("in_sample", "out_of_bag")
+    ]
+    assert all(member.reads_N.all() for member in members)
+    expected_NK = voter_halves(PAIRS, config=CONFIG, seed=3)
+    np.testing.assert_array_equal(training_masks(members)[:, 1::2], expected_NK)
+    assert training_masks(members)[:, ::2].all()
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_vote_that_is_no_number_is_named(value):
+    members = voting_members(PAIRS[:6], config=asking_for("cross_fitted", num_folds=2), seed=0)
+    votes = [np.zeros(member.reads_N.sum()) for member in members]
+    votes[3][2] = value
+    at = np.flatnonzero(members[3].reads_N)[2]
+    with pytest.raises(DataError, match=f"cross_fitted-1-1, pair number {at}: a vote is not finit"):
+        collect(members, votes)
 
 
 def test_depths_are_scaled_to_count_alike():

@@ -1,11 +1,13 @@
+import math
+
 import numpy as np
 import pytest
 
 from tamis.errors import ConfigError
 from tamis.types import Message, Pair
-from tamis.vote.ballots import voter_folds
+from tamis.vote.ballots import collect, voter_folds, voter_halves, voting_members
 from tamis.vote.config import VoteConfig
-from tamis.vote.full import check_affordable, describe_time, full_ballots, num_pairs_to_train
+from tamis.vote.full import check_affordable, describe_time, full_votes, pairs_passed
 
 CONFIG = VoteConfig(kind="full", num_voters=2, num_folds=3)
 PAIRS = [
@@ -36,8 +38,13 @@ class FakeVoter:
 
 
 def vote(fit, work, *, config=CONFIG, seed=3):
-    folds_NK = voter_folds(PAIRS, config=config, seed=seed)
-    return full_ballots(PAIRS, folds_NK=folds_NK, config=config, seed=seed, fit=fit, work=work)
+    members = voting_members(PAIRS, config=config, seed=seed)
+    votes = full_votes(PAIRS, members=members, seed=seed, fit=fit, work=work)
+    return collect(members, votes)
+
+
+def asking_for(*estimators, **changes):
+    return CONFIG.model_copy(update={"estimators": estimators, **changes})
 
 
 def test_who_is_trained_on_what_and_votes_on_what(tmp_path):
@@ -47,11 +54,11 @@ def test_who_is_trained_on_what_and_votes_on_what(tmp_path):
     everybody = tuple(p.id for p in PAIRS)
     expected = []
     for voter in range(2):
-        expected.append((everybody, everybody))
         for fold in range(3):
             inside = folds_NK[:, voter] == fold
             ids = np.array(everybody)
             expected.append((tuple(ids[~inside]), tuple(ids[inside])))
+        expected.append((everybody, everybody))
     assert [(trained, read) for trained, read, _ in fit.calls] == expected
     assert len({seed for _, _, seed in fit.calls}) == 8  # every run has an order of its own
     assert all(0 <= seed < 2**31 for _, _, seed in fit.calls)
@@ -61,31 +68,75 @@ def test_who_is_trained_on_what_and_votes_on_what(tmp_path):
     assert not list((tmp_path / "runs").iterdir())  # scratch of finished runs is not kept
 
 
-@pytest.mark.parametrize("fails_at", range(1, 9))
+@pytest.mark.parametrize("fails_at", range(1, 11))
 def test_a_vote_that_crashed_goes_on_and_ends_alike(tmp_path, fails_at):
     calm, crashing, resumed = FakeVoter(), FakeVoter(fails_at=fails_at), FakeVoter()
-    expected = vote(calm, tmp_path / "calm")
+    config = asking_for("in_sample", "cross_fitted", "out_of_bag")
+    expected = vote(calm, tmp_path / "calm", config=config)
     with pytest.raises(PowerError):
-        vote(crashing, tmp_path / "work")
-    found = vote(resumed, tmp_path / "work")
-    assert found.in_sample_NK.tobytes() == expected.in_sample_NK.tobytes()
-    assert found.cross_fitted_NK.tobytes() == expected.cross_fitted_NK.tobytes()
+        vote(crashing, tmp_path / "work", config=config)
+    found = vote(resumed, tmp_path / "work", config=config)
+    for estimator in config.estimators:
+        assert found.of(estimator).tobytes() == expected.of(estimator).tobytes()
     assert crashing.calls[:-1] + resumed.calls == calm.calls  # what was finished is not repeated
+    assert len({seed for *_, seed in calm.calls}) == 10
+
+
+def test_the_seeds_of_runs_stay_what_they_are(tmp_path):
+    """A run's seed is its order of the data: another one would give other votes to old recipes."""
+    fit = FakeVoter()
+    vote(fit, tmp_path)
+    expected = [1431450334, 783495042, 1636480977, 1576890651]  # three folds, in-sample
+    assert [seed for *_, seed in fit.calls[:4]] == expected
+
+
+def test_out_of_bag_voters_learn_from_their_half_and_read_everything(tmp_path):
+    fit = FakeVoter()
+    config = asking_for("out_of_bag", num_voters=4)
+    ballots = vote(fit, tmp_path, config=config)
+    trains_NK = voter_halves(PAIRS, config=config, seed=3)
+    everybody = np.array([p.id for p in PAIRS])
+    assert [trained for trained, *_ in fit.calls] == [
+        tuple(everybody[trains_NK[:, voter]]) for voter in range(4)
+    ]
+    assert all(read == tuple(everybody) for _, read, _ in fit.calls)
+    assert len({seed for *_, seed in fit.calls}) == 4
+    assert (np.isnan(ballots.out_of_bag_NK) == trains_NK).all()
+    assert (np.isnan(ballots.in_sample_NK) == ~trains_NK).all()
+    names = {path.name for path in (tmp_path / "votes").iterdir()}
+    assert names == {f"out_of_bag-{voter}.npy" for voter in range(4)}
 
 
 @pytest.mark.parametrize(
-    ("estimators", "num_calls", "num_pairs"),
-    [("in_sample", 2, 24), ("cross_fitted", 6, 48), ("both", 8, 72)],
+    ("estimators", "num_calls", "num_trained", "num_read"),
+    [
+        (("in_sample",), 2, 24, 24),
+        (("cross_fitted",), 6, 48, 24),
+        (("out_of_bag",), 2, 12, 24),
+        (("in_sample", "cross_fitted"), 8, 72, 48),
+    ],
 )
-def test_only_the_votes_asked_for_are_cast(tmp_path, estimators, num_calls, num_pairs):
-    config = CONFIG.model_copy(update={"estimators": estimators})
+def test_only_the_votes_asked_for_are_cast(tmp_path, estimators, num_calls, num_trained, num_read):
+    config = asking_for(*estimators)
     fit = FakeVoter()
     ballots = vote(fit, tmp_path, config=config)
     assert len(fit.calls) == num_calls
-    assert (ballots.in_sample_NK is None) == (estimators == "cross_fitted")
-    assert (ballots.cross_fitted_NK is None) == (estimators == "in_sample")
-    assert num_pairs_to_train(12, config=config) == num_pairs
-    assert sum(len(trained) for trained, _, _ in fit.calls) == num_pairs
+    comes_with = {"in_sample"} if "out_of_bag" in estimators else set()
+    for estimator in ("in_sample", "cross_fitted", "out_of_bag"):
+        was_cast = estimator in {*estimators, *comes_with}
+        assert (ballots.of(estimator) is not None) == was_cast
+    members = voting_members(PAIRS, config=config, seed=3)
+    assert pairs_passed(members, epochs=1) == (num_trained, num_read)
+    assert sum(len(trained) for trained, _, _ in fit.calls) == num_trained
+    assert sum(len(read) for _, read, _ in fit.calls) == num_read
+
+
+@pytest.mark.parametrize(
+    ("epochs", "at_most", "num_trained"), [(1.5, math.inf, 72), (1.5, 10, 60), (0.5, 4, 24)]
+)
+def test_a_run_that_stops_early_passes_over_fewer_pairs(epochs, at_most, num_trained):
+    members = voting_members(PAIRS, config=asking_for("cross_fitted"), seed=3)  # 6 runs on 8 pairs
+    assert pairs_passed(members, epochs=epochs, at_most=at_most) == (num_trained, 24)
 
 
 def test_a_voter_does_not_depend_on_how_many_there_are(tmp_path):

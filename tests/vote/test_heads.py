@@ -7,9 +7,10 @@ from torch.nn.functional import softplus
 
 from tamis.errors import DataError
 from tamis.vote.config import VoteConfig
-from tamis.vote.heads import NONE_HELD_OUT, Labels, epoch_steps, train_heads
+from tamis.vote.heads import Labels, epoch_steps, train_heads
 
 N, D, K = 90, 5, 3
+NONE_HELD_OUT = -1
 CONFIG = VoteConfig(num_voters=K, num_folds=3, epochs=4, batch_size=16)
 
 
@@ -32,7 +33,8 @@ def some_labels(seed):
 
 def train(diff_ND, folds_NK, held_out, **options):
     options = {"config": CONFIG, "seed": 5, **options}
-    return train_heads(diff_ND, folds_NK=folds_NK, held_out=held_out, **options)
+    trains_NKH = folds_NK[:, :, None] != np.array(held_out)
+    return train_heads(diff_ND, trains_NKH=trains_NKH, **options)
 
 
 def one_head_by_autograd(diff_ND, *, used_N, labels, config, seed, voter):
@@ -110,6 +112,23 @@ def test_a_head_never_sees_its_fold(diff_ND, folds_NK):
         assert np.abs(before[1, head] - after[1, head]).max() > 1e-2
 
 
+def test_any_mask_says_which_pairs_a_head_sees(diff_ND):
+    trains_NKH = np.random.default_rng(3).random((N, K, 2)) < 0.5
+    weights_KHD = train_heads(diff_ND, trains_NKH=trains_NKH, config=CONFIG, seed=5)
+    plain = Labels(np.ones(N), np.zeros(N), np.ones(N))
+    for voter in range(K):
+        for head in range(2):
+            expected = one_head_by_autograd(
+                diff_ND,
+                used_N=trains_NKH[:, voter, head],
+                labels=plain,
+                config=CONFIG,
+                seed=5,
+                voter=voter,
+            )
+            np.testing.assert_allclose(weights_KHD[voter, head], expected, atol=2e-5)
+
+
 def test_pairs_of_weight_0_do_not_matter(diff_ND, folds_NK):
     labels = some_labels(0)
     before = train(diff_ND, folds_NK, [NONE_HELD_OUT], labels=[labels])
@@ -145,8 +164,9 @@ def test_steps_are_announced(diff_ND, folds_NK):
 
 
 def test_a_head_without_a_pair_is_an_error(diff_ND, folds_NK):
-    with pytest.raises(DataError, match="holds out fold 0 has no training pair left"):
-        train(diff_ND, np.zeros_like(folds_NK), [0])
+    folds_NK[:, 1] = 0
+    with pytest.raises(DataError, match="voter 1, head 2: no training pair is left"):
+        train(diff_ND, folds_NK, [1, 2, 0])
     nothing = Labels(np.ones(N), np.zeros(N), np.zeros(N))
-    with pytest.raises(DataError, match="no training pair left"):
+    with pytest.raises(DataError, match="voter 0, head 0: no training pair is left"):
         train(diff_ND, folds_NK, [NONE_HELD_OUT], labels=[nothing])

@@ -40,13 +40,33 @@ def test_votes_that_were_not_cast_are_null(tmp_path, kind):
     assert table["votes"].to_pylist() == ballots.headline_NK.tolist()
     assert table["in_sample_mean"].null_count == (0 if kind == "in_sample" else 3)
     assert table["in_sample_votes"].null_count == (0 if kind == "in_sample" else 3)
+    assert table["out_of_bag_votes"].null_count == 3
 
 
-def test_a_vote_that_is_no_number_is_not_written(tmp_path):
-    votes_NK = np.array([[1.0, np.nan, 2.0]])
-    with pytest.raises(DataError, match="a vote is not finite"):
-        write_strength(tmp_path / "x", ids=["a"], ballots=Ballots(None, votes_NK))
+@pytest.mark.parametrize(
+    ("votes", "problem"),
+    [([1.0, np.inf, 2.0], "a vote is not finite"), ([np.nan] * 3, "no vote was cast")],
+)
+def test_a_vote_that_is_no_number_is_not_written(tmp_path, votes, problem):
+    with pytest.raises(DataError, match=problem):
+        write_strength(tmp_path / "x", ids=["a"], ballots=Ballots(None, np.array([votes])))
     assert not list(tmp_path.iterdir())
+
+
+def test_votes_held_back_are_null_in_the_table(tmp_path):
+    path, nan = tmp_path / "strength.parquet", np.nan
+    held_out_NK = np.array([[1.0, nan, 3.0, nan], [nan, -1.0, nan, -2.0]])
+    seen_NK = np.array([[nan, 5.0, nan, 7.0], [2.0, nan, 2.0, nan]])
+    write_strength(path, ids=["a", "b"], ballots=Ballots(seen_NK, None, held_out_NK))
+    table = read_strength(path)
+    votes = [[1.0, None, 3.0, None], [None, -1.0, None, -2.0]]
+    assert table["votes"].to_pylist() == table["out_of_bag_votes"].to_pylist() == votes
+    assert table["in_sample_votes"].to_pylist() == [[None, 5.0, None, 7.0], [2.0, None, 2.0, None]]
+    assert table["mean"].to_pylist() == [2.0, -1.5]
+    assert table["std"].to_pylist() == [1.0, 0.5]
+    assert table["agreement"].to_pylist() == [1.0, 0.0]
+    assert table["in_sample_mean"].to_pylist() == [6.0, 2.0]
+    assert table["in_sample_std"].to_pylist() == [1.0, 0.0]
 
 
 @pytest.mark.parametrize(
@@ -171,6 +191,31 @@ def test_one_kind_of_votes_has_one_row():
     names = [row["name"] for row in report["against"]["gold"]["rows"]]
     assert "in-sample vote" in names
     assert "cross-fitted vote" not in names
+
+
+def test_out_of_bag_votes_have_a_side_and_a_row():
+    pairs = tournament()
+    knowing = ballots_that_know(pairs).cross_fitted_NK[:, :2]
+    rng = np.random.default_rng(0)
+    votes_NK = np.concatenate([knowing, knowing + rng.normal(size=knowing.shape) / 9], axis=1)
+    trains_NK = rng.permuted(np.tile([True, True, False, False], (len(pairs), 1)), axis=1)
+    held_out_NK, seen_NK = (np.where(mask, np.nan, votes_NK) for mask in (trains_NK, ~trains_NK))
+    ballots = Ballots(seen_NK + 10, None, held_out_NK)
+    config = VoteConfig(num_voters=4, num_folds=2, estimators=("out_of_bag",))
+    report = vote_report(pairs, ballots=ballots, config=config, seed=0)
+    assert json.loads(json.dumps(report, allow_nan=False)) == report
+    assert report["headline"] == "out_of_bag"
+    assert report["cross_fitted"] is None
+    assert report["out_of_bag"]["num_votes"] == report["in_sample"]["num_votes"] == 2
+    assert report["out_of_bag"]["negative_mean_frac"] == pytest.approx(3 / 15)
+    assert report["in_sample"]["negative_mean_frac"] == 0.0
+    assert 0.9 < report["out_of_bag"]["voter_correlation"] <= 1.0
+    rows = {row["name"]: row for row in report["against"]["gold"]["rows"]}
+    assert list(rows)[:2] == ["out-of-bag vote", "in-sample vote"]
+    assert rows["out-of-bag vote"]["auroc"]["value"] == 1.0
+    scores = suspicions(pairs, ballots=ballots, config=config, seed=0)
+    expected = [-np.mean([v for v in row if not np.isnan(v)]) for row in held_out_NK]
+    np.testing.assert_allclose(scores["out-of-bag vote"], expected)
 
 
 def test_texts_that_never_recur_have_no_identities_to_count():

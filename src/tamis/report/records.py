@@ -42,10 +42,11 @@ class DataReport:
 
 @dataclass(frozen=True, slots=True)
 class VoteSide:
-    """One way of voting (in-sample or cross-fitted), in two numbers."""
+    """One way of voting (in-sample, cross-fitted or out-of-bag), in a few numbers."""
 
     negative_mean_frac: float
     voter_correlation: float | None = None
+    num_votes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +91,7 @@ class VoteReport:
     fold_by: str | None = None
     in_sample: VoteSide | None = None
     cross_fitted: VoteSide | None = None
+    out_of_bag: VoteSide | None = None
     against: Truths | None = None
 
 

@@ -1,80 +1,187 @@
-"""Casting votes: in-sample, as published, and cross-fitted, by voters that have not seen the pair.
+"""Who votes on what, and the votes that come of it, whatever the kind of the voters.
 
-Shape legend: N pairs, K voters, H heads of a voter, D feature dimensions.
+An estimator is a way of holding pairs out. It turns into members: trained voters, each with the
+pairs that it learns from and those that it reads. A kind of voters is a function from members to
+their votes (``head_votes``, ``full_votes``, ``branch_votes``), and ``collect`` sorts these into
+ballots.
+
+Shape legend: N pairs, K voters, R pairs that a member reads.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tamis.runs import progress
+from tamis.errors import DataError
 from tamis.strength.folds import group_folds, pair_folds
+from tamis.strength.halves import balanced_halves
 from tamis.types import Pair
-from tamis.vote.config import VoteConfig
-from tamis.vote.heads import NONE_HELD_OUT, epoch_steps, train_heads
+from tamis.vote.config import Estimator, VoteConfig
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+
+HEADLINE_ORDER: tuple[Estimator, ...] = ("cross_fitted", "out_of_bag", "in_sample")
+HALVES_STREAM = (0, 0, 2)  # apart from the streams (seed, voter) of folds and orders
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One trained voter of an estimator: which pairs it learns from, and which it votes on."""
+
+    estimator: Estimator
+    voter: int
+    trains_N: Bools
+    reads_N: Bools
+    fold: int | None = None
+
+    @property
+    def name(self) -> str:
+        """The estimator, the voter and the fold, as in ``cross_fitted-0-1``."""
+        parts = (self.estimator, self.voter, self.fold)
+        return "-".join(str(part) for part in parts if part is not None)
+
+
+CastVotes = Callable[[Sequence[Member]], Iterable[Floats]]
+"""A kind of voters: gives for each member, in order, its gap on each of the pairs it reads [R]."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ballots:
-    """The votes on each pair. ``in_sample_NK`` or ``cross_fitted_NK`` is None if not asked for."""
+    """The votes on each pair by estimator, None if not cast; NaN where a voter did not vote.
+
+    ``out_of_bag_NK`` holds the votes of the voters that a pair was held out from; their votes on
+    their own training pairs are in ``in_sample_NK``, unless whole in-sample votes were asked for.
+    """
 
     in_sample_NK: Floats | None
     cross_fitted_NK: Floats | None
+    out_of_bag_NK: Floats | None = None
+
+    @property
+    def headline(self) -> Estimator:
+        """The estimator that strength is read from: cross-fitted, else out-of-bag, else in-sample.
+
+        Raises:
+            DataError: there are no votes.
+        """
+        for estimator in HEADLINE_ORDER:
+            if self.of(estimator) is not None:
+                return estimator
+        raise DataError("there are no votes")
 
     @property
     def headline_NK(self) -> Floats:  # noqa: N802
-        """The votes that strength is read from: the cross-fitted ones where they were cast."""
-        votes_NK = self.in_sample_NK if self.cross_fitted_NK is None else self.cross_fitted_NK
-        assert votes_NK is not None  # VoteConfig asks for at least one of them
+        """The votes that strength is read from."""
+        votes_NK = self.of(self.headline)
+        assert votes_NK is not None  # the headline is one that was cast
         return votes_NK
+
+    def of(self, estimator: Estimator) -> Floats | None:
+        """Return the votes of one estimator."""
+        return {
+            "cross_fitted": self.cross_fitted_NK,
+            "out_of_bag": self.out_of_bag_NK,
+            "in_sample": self.in_sample_NK,
+        }[estimator]
+
+
+def voting_members(pairs: Sequence[Pair], *, config: VoteConfig, seed: int) -> list[Member]:
+    """Return all members of a vote, voter after voter; every voter has as many.
+
+    The members of a voter are: for ``cross_fitted``, one a fold, which learns from the other folds
+    and reads that one; for ``in_sample``, one that learns from all pairs and reads all; for
+    ``out_of_bag``, one that learns from half of the pairs and reads all.
+
+    Raises:
+        ConfigError: there are too few pairs or groups to hold some out.
+    """
+    cast = config.estimators_cast
+    folds_NK = voter_folds(pairs, config=config, seed=seed) if "cross_fitted" in cast else None
+    trains_NK = voter_halves(pairs, config=config, seed=seed) if "out_of_bag" in cast else None
+    everything = np.ones(len(pairs), dtype=bool)
+    members = []
+    for voter in range(config.num_voters):
+        if folds_NK is not None:
+            for fold in range(config.num_folds):
+                inside = folds_NK[:, voter] == fold
+                members.append(Member("cross_fitted", voter, ~inside, inside, fold))
+        if "in_sample" in cast:
+            members.append(Member("in_sample", voter, everything, everything))
+        if trains_NK is not None:
+            members.append(Member("out_of_bag", voter, trains_NK[:, voter].copy(), everything))
+    return members
 
 
 def voter_folds(pairs: Sequence[Pair], *, config: VoteConfig, seed: int) -> Ints:
     """Return the fold of each pair for each voter [N, K]; every voter has folds of its own."""
+    groups = _groups(pairs) if config.fold_by == "group" else None
     columns = []
     for voter in range(config.num_voters):
         rng = np.random.default_rng([seed, voter])
-        if config.fold_by == "group":
-            groups = [pair.group or pair.id for pair in pairs]
+        if groups is not None:
             columns.append(group_folds(groups, num_folds=config.num_folds, rng=rng))
         else:
             columns.append(pair_folds(len(pairs), num_folds=config.num_folds, rng=rng))
     return np.stack(columns, axis=1)
 
 
-def head_ballots(
-    diff_ND: NDArray[np.float32], *, folds_NK: Ints, config: VoteConfig, seed: int
-) -> Ballots:
-    """Let linear heads on frozen features vote.
+def voter_halves(pairs: Sequence[Pair], *, config: VoteConfig, seed: int) -> Bools:
+    """Return which voter trains on which pair [N, K]: half of the voters on each."""
+    groups = _groups(pairs) if config.fold_by == "group" else np.arange(len(pairs))
+    rng = np.random.default_rng([seed, *HALVES_STREAM])
+    return balanced_halves(groups, num_voters=config.num_voters, rng=rng)
 
-    ``diff_ND`` is feature(chosen) - feature(rejected). A voter has one head trained on all pairs,
-    which casts the in-sample votes, and one head a fold, trained on the other folds and read on
-    that one; all heads of all voters are trained in one pass.
+
+def training_masks(members: Sequence[Member]) -> Bools:
+    """Return which member trains on which pair, as one matrix with a column a member."""
+    return np.stack([member.trains_N for member in members], axis=1)
+
+
+def collect(members: Sequence[Member], votes: Iterable[Floats]) -> Ballots:
+    """Sort the votes of all members, given in their order, into ballots.
+
+    Raises:
+        DataError: a vote is NaN or infinite.
     """
-    folds = [] if config.estimators == "in_sample" else list(range(config.num_folds))
-    held_out = [*folds] if config.estimators == "cross_fitted" else [*folds, NONE_HELD_OUT]
-    total = epoch_steps(len(diff_ND), config=config) * config.epochs
-    name = f"training {folds_NK.shape[1] * len(held_out)} heads"
-    with progress(name, total=total) as advance:
-        weights_KHD = train_heads(
-            diff_ND,
-            folds_NK=folds_NK,
-            held_out=held_out,
-            config=config,
-            seed=seed,
-            advance=advance,
+    shape = (len(members[0].trains_N), 1 + max(member.voter for member in members))
+    asked = {member.estimator for member in members}
+    known = asked | ({"in_sample"} if "out_of_bag" in asked else set())
+    votes_of = {estimator: np.full(shape, np.nan) for estimator in known}
+    for member, votes_R in zip(members, votes, strict=True):
+        _check_finite(member, votes_R)
+        for estimator, used_N in _uses(member, asked=asked):
+            votes_of[estimator][used_N, member.voter] = votes_R[used_N[member.reads_N]]
+    return Ballots(
+        votes_of.get("in_sample"), votes_of.get("cross_fitted"), votes_of.get("out_of_bag")
+    )
+
+
+def _uses(member: Member, *, asked: set[Estimator]) -> Iterator[tuple[Estimator, Bools]]:
+    """Tell for which pairs the votes of a member count, and as which votes."""
+    if member.estimator != "out_of_bag":
+        yield member.estimator, member.reads_N
+        return
+    yield "out_of_bag", member.reads_N & ~member.trains_N
+    if "in_sample" not in asked:
+        yield "in_sample", member.reads_N & member.trains_N
+
+
+def _check_finite(member: Member, votes_R: Floats) -> None:
+    finite_R = np.isfinite(votes_R)
+    if not finite_R.all():
+        at = int(np.argmin(finite_R))
+        pair = int(np.flatnonzero(member.reads_N)[at])
+        raise DataError(
+            f"voter {member.name}, pair number {pair}: a vote is not finite: {votes_R[at]}; "
+            "its training diverged, expected a smaller learning rate"
         )
-    votes_NKH = np.stack([diff_ND @ heads_HD.T for heads_HD in weights_KHD], axis=1)
-    votes_NKH = votes_NKH.astype(np.float64)
-    in_sample = None if config.estimators == "cross_fitted" else votes_NKH[:, :, -1]
-    if not folds:
-        return Ballots(in_sample, None)
-    cross_fitted = np.take_along_axis(votes_NKH, folds_NK[:, :, None], axis=2)[:, :, 0]
-    return Ballots(in_sample, cross_fitted)
+
+
+def _groups(pairs: Sequence[Pair]) -> list[str]:
+    return [pair.group or pair.id for pair in pairs]

@@ -2,7 +2,7 @@
 
 A head scores a text by ``w . f(text)``, so that its gap on a pair is ``w . (f(chosen) -
 f(rejected))`` and a bias would cancel. A voter owns one order of the data and several heads, each
-blind to one fold (or to none). A step gathers the feature differences once a voter and gives all
+blind to some of the pairs. A step gathers the feature differences once a voter and gives all
 of its heads their gradient by one batched product, instead of one training run a head.
 
 Shape legend: N pairs, K voters, H heads of a voter, B pairs of a step, D feature dimensions.
@@ -10,7 +10,7 @@ Shape legend: N pairs, K voters, H heads of a voter, B pairs of a step, D featur
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,9 +19,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tamis.errors import DataError
+from tamis.runs import progress
+from tamis.vote.ballots import Member, training_masks
 from tamis.vote.config import VoteConfig
 
-NONE_HELD_OUT = -1
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +36,37 @@ class Labels:
     weight_N: NDArray[np.float64]
 
 
+def head_votes(
+    diff_ND: NDArray[np.float32], *, members: Sequence[Member], config: VoteConfig, seed: int
+) -> Iterator[Floats]:
+    """Yield for each member its gaps on the pairs it reads; all members are trained in one pass.
+
+    ``diff_ND`` is feature(chosen) - feature(rejected). The members of a voter follow each other,
+    and every voter has as many, as ``voting_members`` gives them.
+    """
+    num_voters = members[-1].voter + 1
+    trains_NM = training_masks(members)
+    total = epoch_steps(len(diff_ND), config=config) * config.epochs
+    with progress(f"training {len(members)} heads", total=total) as advance:
+        weights_KHD = train_heads(
+            diff_ND,
+            trains_NKH=trains_NM.reshape(len(diff_ND), num_voters, -1),
+            config=config,
+            seed=seed,
+            advance=advance,
+        )
+    num_heads = weights_KHD.shape[1]
+    for number, member in enumerate(members):
+        voter, head = divmod(number, num_heads)
+        if head == 0:
+            votes_NH = diff_ND @ weights_KHD[voter].T
+        yield votes_NH[member.reads_N, head].astype(np.float64)
+
+
 def train_heads(
     diff_ND: NDArray[np.float32],
     *,
-    folds_NK: NDArray[np.int64],
-    held_out: Sequence[int],
+    trains_NKH: Bools,
     config: VoteConfig,
     seed: int,
     labels: Sequence[Labels] | None = None,
@@ -45,8 +74,7 @@ def train_heads(
 ) -> NDArray[np.float32]:
     """Train K times H heads with the Bradley-Terry loss and return their weights [K, H, D].
 
-    Head h of voter k never sees the pairs whose fold (``folds_NK[:, k]``) is ``held_out[h]``, or
-    sees all of them where that is -1. The loss of a pair is
+    Head h of voter k sees the pairs of ``trains_NKH[:, k, h]`` alone. The loss of a pair is
     ``weight * (target * softplus(-u) + (1 - target) * softplus(u))`` with ``u = delta - margin``.
     ``labels`` holds one entry a head; without it, target is 1, margin 0 and weight 1. Pairs of
     weight 0 are left out; the mean over the others is not divided by their weights.
@@ -59,13 +87,13 @@ def train_heads(
     Raises:
         DataError: a head has no pair to learn from.
     """
-    asked_3NH = _asked(labels, num_pairs=len(diff_ND), num_heads=len(held_out))
-    _check_members(folds_NK, held_out=held_out, weight_NH=asked_3NH[2].numpy())
+    num_pairs, num_voters, num_heads = trains_NKH.shape
+    asked_3NH = _asked(labels, num_pairs=num_pairs, num_heads=num_heads)
+    _check_members(trains_NKH, weight_NH=asked_3NH[2].numpy())
     diff = torch.from_numpy(diff_ND)
-    folds_KN = torch.from_numpy(np.ascontiguousarray(folds_NK.T))
-    held_out_H = torch.tensor(list(held_out))
-    num_voters = folds_NK.shape[1]
-    weights_KDH = torch.zeros(num_voters, diff.shape[1], len(held_out), requires_grad=True)
+    trains_KNH = torch.from_numpy(np.ascontiguousarray(trains_NKH.transpose(1, 0, 2)))
+    voter_K1 = torch.arange(num_voters)[:, None]
+    weights_KDH = torch.zeros(num_voters, diff.shape[1], num_heads, requires_grad=True)
     optimizer = torch.optim.AdamW([weights_KDH], lr=config.learning_rate, weight_decay=0.0)
     num_steps = epoch_steps(len(diff), config=config) * config.epochs
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1.0 - step / num_steps)
@@ -73,12 +101,11 @@ def train_heads(
     for _ in range(config.epochs):
         order_KN = torch.from_numpy(np.stack([rng.permutation(len(diff)) for rng in rngs]))
         for order_KB in torch.split(order_KN, config.batch_size, dim=1):
-            seen_KBH = folds_KN.gather(1, order_KB)[:, :, None] != held_out_H
             weights_KDH.grad = _gradient(
                 weights_KDH.detach(),
                 diff[order_KB],
                 asked_3KBH=asked_3NH[:, order_KB],
-                seen_KBH=seen_KBH,
+                seen_KBH=trains_KNH[voter_K1, order_KB],
                 l2=config.l2,
             )
             optimizer.step()
@@ -93,14 +120,12 @@ def epoch_steps(num_pairs: int, *, config: VoteConfig) -> int:
     return -(-num_pairs // config.batch_size)
 
 
-def _check_members(
-    folds_NK: NDArray[np.int64], *, held_out: Sequence[int], weight_NH: NDArray[np.float32]
-) -> None:
-    for head, fold in enumerate(held_out):
-        used_NK = (folds_NK != fold) & (weight_NH[:, head, None] > 0)
-        if not used_NK.any(axis=0).all():
+def _check_members(trains_NKH: Bools, *, weight_NH: NDArray[np.float32]) -> None:
+    for head in range(trains_NKH.shape[2]):
+        some_K = trains_NKH[weight_NH[:, head] > 0, :, head].any(axis=0)
+        if not some_K.all():
             raise DataError(
-                f"a voter that holds out fold {fold} has no training pair left: "
+                f"voter {int(np.argmin(some_K))}, head {head}: no training pair is left; "
                 "expected more pairs, more folds or fewer pairs of weight 0"
             )
 

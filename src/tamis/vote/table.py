@@ -20,10 +20,15 @@ from tamis.metrics.identity import identity_strength, text_ids
 from tamis.metrics.length import length_delta
 from tamis.runs import read_parquet, write_parquet
 from tamis.strength.folds import group_folds, pair_folds
-from tamis.strength.summary import negative_mean_frac, summarise, voter_correlation
+from tamis.strength.summary import (
+    mean_votes,
+    negative_mean_frac,
+    summarise,
+    voter_correlation,
+)
 from tamis.types import Pair
 from tamis.vote.ballots import Ballots
-from tamis.vote.config import VoteConfig
+from tamis.vote.config import Estimator, VoteConfig
 
 IDENTITY_L2 = 1.0
 
@@ -39,33 +44,43 @@ STRENGTH_SCHEMA = pa.schema(
         ("in_sample_mean", pa.float64()),
         ("in_sample_std", pa.float64()),
         ("in_sample_votes", pa.list_(pa.float64())),
+        ("out_of_bag_votes", pa.list_(pa.float64())),
     ]
 )
+
+NAMES: dict[Estimator, str] = {
+    "cross_fitted": "cross-fitted",
+    "out_of_bag": "out-of-bag",
+    "in_sample": "in-sample",
+}
 
 
 def write_strength(path: Path, *, ids: Sequence[str], ballots: Ballots) -> None:
     """Write one row a pair: the strength, and every vote it was made of.
 
-    ``mean``, ``std``, ``agreement`` and ``votes`` are of the headline votes; the ``in_sample_*``
-    columns are null where those votes were not cast.
+    ``mean``, ``std``, ``agreement`` and ``votes`` are of the headline votes; the columns of
+    in-sample and of out-of-bag votes are null where those were not cast. A list of votes has an
+    entry a voter, null where that voter did not vote on the pair.
+
+    Raises:
+        DataError: a vote is infinite, or a pair has no vote.
     """
     headline = summarise(ballots.headline_NK)
     inside_NK = ballots.in_sample_NK
     inside = None if inside_NK is None else summarise(inside_NK)
-    nothing = [None] * len(ids)
     columns = [
-        list(ids),
+        pa.array(ids, pa.string()),
         headline.mean_N,
         headline.std_N,
         headline.agreement_N,
-        ballots.headline_NK.tolist(),
-        nothing if inside is None else inside.mean_N,
-        nothing if inside is None else inside.std_N,
-        nothing if inside_NK is None else inside_NK.tolist(),
+        _lists(ballots.headline_NK),
+        pa.nulls(len(ids), pa.float64()) if inside is None else inside.mean_N,
+        pa.nulls(len(ids), pa.float64()) if inside is None else inside.std_N,
+        _nullable_lists(inside_NK, num_pairs=len(ids)),
+        _nullable_lists(ballots.out_of_bag_NK, num_pairs=len(ids)),
     ]
-    write_parquet(
-        path, pa.table(dict(zip(STRENGTH_SCHEMA.names, columns, strict=True)), STRENGTH_SCHEMA)
-    )
+    table = pa.table(dict(zip(STRENGTH_SCHEMA.names, columns, strict=True)), STRENGTH_SCHEMA)
+    write_parquet(path, table)
 
 
 def read_strength(path: Path) -> pa.Table:
@@ -92,16 +107,18 @@ def read_strength(path: Path) -> pa.Table:
 def vote_report(
     pairs: Sequence[Pair], *, ballots: Ballots, config: VoteConfig, seed: int
 ) -> dict[str, Any]:
-    """Summarise a vote, and compare it with gold labels and with people's votes where known."""
+    """Summarise a vote, and compare it with gold labels and with people's votes where known.
+
+    ``num_votes`` of an estimator is how many voters voted on a pair, at least.
+    """
     return {
         "kind": config.kind,
         "num_voters": config.num_voters,
         "num_folds": config.num_folds,
         "fold_by": config.fold_by,
-        "headline": "in_sample" if ballots.cross_fitted_NK is None else "cross_fitted",
+        "headline": ballots.headline,
         "num_pairs": len(pairs),
-        "in_sample": _describe(ballots.in_sample_NK),
-        "cross_fitted": _describe(ballots.cross_fitted_NK),
+        **{estimator: _describe(ballots.of(estimator)) for estimator in NAMES},
         "against": {
             "gold": _compare(pairs, _gold_truth(pairs), ballots, config=config, seed=seed),
             "votes": _compare(pairs, _votes_truth(pairs), ballots, config=config, seed=seed),
@@ -118,10 +135,10 @@ def suspicions(
     model on the identities of repeated texts, which knows nothing of what the texts say.
     """
     found = {}
-    if ballots.cross_fitted_NK is not None:
-        found["cross-fitted vote"] = -ballots.cross_fitted_NK.mean(axis=1)
-    if ballots.in_sample_NK is not None:
-        found["in-sample vote"] = -ballots.in_sample_NK.mean(axis=1)
+    for estimator, name in NAMES.items():
+        votes_NK = ballots.of(estimator)
+        if votes_NK is not None:
+            found[f"{name} vote"] = -mean_votes(votes_NK)
     found["always the longer"] = -np.asarray(length_delta(pairs), dtype=np.float64)
     ids_N2 = text_ids(pairs)
     if ids_N2.max() + 1 < len(pairs) and len(pairs) >= config.num_folds:  # texts recur
@@ -137,11 +154,26 @@ def suspicions(
     return found
 
 
+def _lists(votes_NK: Floats) -> pa.Array:
+    """Return one list a pair, with nulls for NaN."""
+    num_pairs, num_voters = votes_NK.shape
+    ends = pa.array(np.arange(num_pairs + 1, dtype=np.int32) * num_voters)
+    values = np.ascontiguousarray(votes_NK).ravel()
+    return pa.ListArray.from_arrays(ends, pa.array(values, mask=np.isnan(values)))
+
+
+def _nullable_lists(votes_NK: Floats | None, *, num_pairs: int) -> pa.Array:
+    if votes_NK is None:
+        return pa.nulls(num_pairs, pa.list_(pa.float64()))
+    return _lists(votes_NK)
+
+
 def _describe(votes_NK: Floats | None) -> dict[str, Any] | None:
     if votes_NK is None:
         return None
     summary = summarise(votes_NK)
     return {
+        "num_votes": int((~np.isnan(votes_NK)).sum(axis=1).min()),
         "negative_mean_frac": negative_mean_frac(votes_NK),
         "voter_correlation": voter_correlation(votes_NK),
         "mean": float(summary.mean_N.mean()),

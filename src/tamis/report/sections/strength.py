@@ -66,8 +66,12 @@ def _explain(report: VoteReport | None) -> str:
     if report is None:
         return text
     text += f" Here {plural(report.num_voters, 'reward model')} voted"
+    by = f" by {report.fold_by}" if report.fold_by else ""
+    if report.headline == "out_of_bag":
+        side = report.out_of_bag
+        some = "those" if side is None or side.num_votes is None else f"the {side.num_votes}"
+        return f"{text}, on each pair {some} that were not trained on it (halves{by})."
     if report.headline == "cross_fitted":
-        by = f" by {report.fold_by}" if report.fold_by else ""
         folds = f" ({report.num_folds} folds{by})" if report.num_folds else ""
         return f"{text}, each only on pairs that it was not trained on{folds}."
     return f"{text} on the pairs that they were trained on, which flatters every label."
@@ -127,16 +131,25 @@ def _picture(
 
 
 def _sides(report: VoteReport) -> list[Block]:
-    sides = [("cross-fitted", report.cross_fitted), ("in-sample", report.in_sample)]
+    sides = [
+        ("cross-fitted", report.cross_fitted),
+        ("out-of-bag", report.out_of_bag),
+        ("in-sample", report.in_sample),
+    ]
     made = [(name, side) for name, side in sides if side is not None]
     if not made:
         return []
     rows = tuple(
-        (name, percent(side.negative_mean_frac), number(side.voter_correlation))
+        (
+            name,
+            str(side.num_votes or report.num_voters),
+            percent(side.negative_mean_frac),
+            number(side.voter_correlation),
+        )
         for name, side in made
     )
-    header = ("vote", "pairs below zero", "correlation between voters")
-    blocks: list[Block] = [Table("In-sample and cross-fitted votes", header, rows)]
+    header = ("vote", "voters a pair", "pairs below zero", "correlation between voters")
+    blocks: list[Block] = [Table("Votes on seen and on unseen pairs", header, rows)]
     alike = [name for name, side in made if _too_alike(side)]
     if alike:
         blocks.append(

@@ -26,7 +26,8 @@ def section(run: Path) -> Section | None:
     lowest = np.argsort(strengths.mean_N, kind="stable")[:NUM_PAIRS]
     shown = rows_of([strengths.ids[row] for row in lowest], pairs=pairs, run=run).to_pylist()
     votes_of = read_parquet(run / "vote" / "strength.parquet", columns=["votes"])["votes"]
-    votes = [list(votes_of[int(row)].as_py() or []) for row in lowest]
+    cast = [votes_of[int(row)].as_py() or [] for row in lowest]
+    votes = [[vote for vote in row if vote is not None] for row in cast]  # null: held its vote back
     largest = max((abs(vote) for row in votes for vote in row), default=0.0) or 1.0
     items, data = [], []
     for place, (row, pair) in enumerate(zip(lowest, shown, strict=True)):

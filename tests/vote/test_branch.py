@@ -1,0 +1,149 @@
+"""A vote of branches: one pass, honest halves, and a kill that changes nothing."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tamis.data import write_pairs
+from tamis.errors import ConfigError
+from tamis.models.config import ModelConfig
+from tamis.strength.halves import balanced_halves
+from tamis.types import Message, Pair
+from tamis.vote.branch import branch_steps, branch_votes
+from tamis.vote.config import BranchConfig
+
+QUICK = BranchConfig(num_layers=1, rank=4, batch_size=4, learning_rate=3e-3, epochs=6)
+VOTERS = 4
+
+
+@pytest.fixture
+def planted() -> list[Pair]:
+    """48 pairs: the better answer says good, and four labels are wrong."""
+    rng = np.random.default_rng(0)
+    words = ["fox", "dog", "jumps", "over", "brown", "lazy", "quick"]
+
+    def answer(word: str) -> tuple[Message, ...]:
+        return (Message("assistant", f"{' '.join(rng.choice(words, 3))} {word}"),)
+
+    pairs = []
+    for number in range(48):
+        prompt = (Message("user", f"question {number} {' '.join(rng.choice(words, 6))}"),)
+        good, bad = answer("good"), answer("worse")
+        is_wrong = number % 12 == 0
+        chosen, rejected = (bad, good) if is_wrong else (good, bad)
+        pairs.append(Pair(f"p{number}", prompt, chosen, rejected, group=f"g{number}", row=number))
+    return pairs
+
+
+def halves(num_pairs: int) -> np.ndarray:
+    rng = np.random.default_rng(1)
+    return balanced_halves(np.arange(num_pairs), num_voters=VOTERS, rng=rng)
+
+
+def cast(pairs: list[Pair], model: ModelConfig, work: Path, **changes: object) -> np.ndarray:
+    return branch_votes(
+        pairs,
+        trains_NK=changes.pop("trains_NK", halves(len(pairs))),
+        model=model,
+        config=QUICK.model_copy(update=changes),
+        seed=0,
+        work=work,
+    )
+
+
+def test_out_of_bag_votes_find_the_wrong_labels(llama, planted, tmp_path) -> None:
+    votes_NK = cast(planted, llama, tmp_path)
+    out_NK = np.where(halves(len(planted)), np.nan, votes_NK)
+    mean_N = np.nanmean(out_NK, axis=1)
+    is_wrong = np.arange(len(planted)) % 12 == 0
+    assert (mean_N[is_wrong] < 0).all()
+    assert (mean_N[~is_wrong] > 0).mean() > 0.9
+
+
+def test_a_vote_does_not_depend_on_labels_that_the_voter_held_out(llama, planted, tmp_path) -> None:
+    """Turn one pair: voters that held it out see the same data, and vote the other way."""
+    trains_NK = halves(len(planted))
+    turned = [planted[0].swapped(), *planted[1:]]
+    before_NK = cast(planted, llama, tmp_path / "a")
+    after_NK = cast(turned, llama, tmp_path / "b")
+    held_out = ~trains_NK[0]
+    assert held_out.sum() == VOTERS // 2
+    assert np.allclose(after_NK[1:, held_out], before_NK[1:, held_out], atol=1e-5)
+    assert np.allclose(after_NK[0, held_out], -before_NK[0, held_out], atol=1e-5)
+    assert (np.abs(after_NK[1:, ~held_out] - before_NK[1:, ~held_out]) > 1e-4).any()
+
+
+def test_a_voter_does_not_depend_on_the_other_voters(llama, planted, tmp_path) -> None:
+    trains_NK = halves(len(planted))
+    both = cast(planted, llama, tmp_path / "a", epochs=1)
+    first = cast(planted, llama, tmp_path / "b", epochs=1, trains_NK=trains_NK[:, :1])
+    assert np.allclose(first[:, 0], both[:, 0], atol=1e-5)
+
+
+def test_steps_of_a_vote() -> None:
+    assert branch_steps(33, config=BranchConfig(batch_size=16, epochs=1)) == 3
+    assert branch_steps(33, config=BranchConfig(batch_size=16, epochs=0.1)) == 1
+
+
+def test_a_vote_that_diverges_says_so(llama, planted, tmp_path) -> None:
+    with pytest.raises(ConfigError, match=r"the vote diverged: the loss of voter .* step"):
+        cast(planted, llama, tmp_path, learning_rate=1e38)
+
+
+VOTE = """
+import sys, os, signal
+from pathlib import Path
+import numpy as np
+import tamis.vote.branch as branch
+from tamis.data import read_pairs
+from tamis.models.config import ModelConfig
+from tamis.vote.config import BranchConfig
+
+saves = 0
+
+def kill_after(function, number):
+    def write(path, content):
+        global saves
+        function(path, content)
+        saves += 1
+        if saves == number:
+            os.kill(os.getpid(), signal.SIGKILL)
+    return write
+
+path, pairs, work, out, after = sys.argv[1:]
+branch.LEAST_SAVE_EVERY, branch.NUM_SAVES, branch.READ_PAIRS = 5, 10**6, 16
+if int(after):
+    branch.write_bytes = kill_after(branch.write_bytes, int(after))
+trains = np.load(Path(pairs).with_name("halves.npy"))
+config = BranchConfig(num_layers=1, rank=4, batch_size=4, learning_rate=3e-3, epochs=2)
+votes = branch.branch_votes(read_pairs(Path(pairs)), trains_NK=trains, model=ModelConfig(path=path),
+    config=config, seed=0, work=Path(work))
+np.save(out, votes)
+"""
+
+
+@pytest.mark.slow
+def test_a_killed_vote_goes_on_to_the_same_votes(llama, planted, tmp_path) -> None:
+    """Killed after 3 of 5 saves of its training, and again while reading."""
+    pairs = tmp_path / "pairs.parquet"
+    write_pairs(pairs, planted)
+    np.save(tmp_path / "halves.npy", halves(len(planted)))
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+
+    def run(work: str, out: str, kill: int) -> int:
+        arguments = [llama.path, str(pairs), str(tmp_path / work), str(tmp_path / out), str(kill)]
+        command = [sys.executable, "-c", VOTE, *arguments]
+        return subprocess.run(command, env=environment, capture_output=True).returncode
+
+    assert run("whole", "whole.npy", 0) == 0
+    assert run("cut", "cut.npy", 3) == -signal.SIGKILL
+    assert len(list((tmp_path / "cut").glob("votes/*"))) == 0
+    assert run("cut", "cut.npy", 3) == -signal.SIGKILL
+    assert len(list((tmp_path / "cut").glob("votes/*"))) == 1
+    assert run("cut", "cut.npy", 0) == 0
+    assert (tmp_path / "cut.npy").read_bytes() == (tmp_path / "whole.npy").read_bytes()
