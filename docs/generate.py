@@ -48,11 +48,9 @@ def recipe_page() -> str:
         "included, is written to `recipe.yaml` in the run directory.\n",
         f"## The recipe\n\n{_fields_table(Recipe)}",
     ]
-    for name, field in Recipe.model_fields.items():
-        part = _config_of(field.annotation)
-        if part is not None:
-            kind = part.__name__
-            parts.append(f"## `{name}`\n\n{_first_line(part)} (`{kind}`)\n\n{_fields_table(part)}")
+    for name, part in _parts(Recipe):
+        kind = part.__name__
+        parts.append(f"## `{name}`\n\n{_first_line(part)} (`{kind}`)\n\n{_fields_table(part)}")
     return "\n".join(parts)
 
 
@@ -132,6 +130,15 @@ def _modules(name: str) -> Iterator[str]:
     module = importlib.import_module(name)
     for info in pkgutil.walk_packages(getattr(module, "__path__", []), f"{name}."):
         yield info.name
+
+
+def _parts(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, type[BaseModel]]]:
+    """Give the models that the fields of a model hold, and theirs, by dotted name."""
+    for name, field in model.model_fields.items():
+        part = _config_of(field.annotation)
+        if part is not None:
+            yield f"{prefix}{name}", part
+            yield from _parts(part, f"{prefix}{name}.")
 
 
 def _config_of(annotation: Any) -> type[BaseModel] | None:

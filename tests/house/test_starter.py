@@ -21,14 +21,20 @@ NOT_DEFAULTS = {
 
 
 def mentioned(text: str) -> dict[str, set[str]]:
-    """Return the keys by section (top level: ""), those in comments included."""
+    """Return the keys by section (top level: "", a part: "train.lora"), commented ones included."""
     keys: dict[str, set[str]] = {"": set()}
-    section = ""
+    section = part = ""
     for line in text.splitlines():
         if top := re.match(r"([a-z0-9_]+):", line):
             section = top[1]
             keys[""].add(section)
             keys[section] = set()
+        elif below := re.match(r"  ([a-z0-9_]+): *(?:#.*)?$", line):
+            part = f"{section}.{below[1]}"
+            keys[section].add(below[1])
+            keys[part] = set()
+        elif deeper := re.match(r"    (?:# )?([a-z0-9_]+): ", line):
+            keys[part].add(deeper[1])
         elif inner := re.match(r"  (?:# )?([a-z0-9_]+): ", line):
             keys[section].add(inner[1])
         elif item := re.match(r"  # - \{(.*?)\}", line):
@@ -41,6 +47,10 @@ def configs() -> dict[str, type[BaseModel]]:
 
     parts = {name: field.annotation for name, field in Recipe.model_fields.items()}
     found = {name: kind for name, kind in parts.items() if hasattr(kind, "model_fields")}
+    for section, kind in list(found.items()):
+        for name, field in kind.model_fields.items():
+            if hasattr(field.annotation, "model_fields"):
+                found[f"{section}.{name}"] = field.annotation
     return {"": Recipe, "bench": BenchmarkConfig, **found}
 
 
@@ -61,7 +71,9 @@ def test_starter_mentions_every_key_and_no_other():
 def test_values_of_starter_are_the_defaults():
     content = yaml.safe_load(starter())
     for section, kind in configs().items():
-        values = content if section == "" else content[section]
+        values = content
+        for part in filter(None, section.split(".")):
+            values = values[part]
         for key, value in values.items() if isinstance(values, dict) else ():
             default = kind.model_fields[key].default
             if not isinstance(value, dict | list) and (section, key) not in NOT_DEFAULTS:

@@ -1,23 +1,27 @@
-"""The vote stage with voters whose weights are all trained."""
+"""The vote stage with voters of every kind, and what a full vote is said to cost."""
 
+import numpy as np
 import pytest
 import torch
 
 from tamis.data import DataConfig
 from tamis.errors import ConfigError
 from tamis.models.config import ModelConfig
-from tamis.recipes.stages import data_stage
-from tamis.recipes.voting import vote_stage
+from tamis.recipes.stages import data_stage, training_pairs
+from tamis.recipes.voting import full_cost, vote_stage
+from tamis.runs import read_json
 from tamis.train.config import TrainConfig
+from tamis.vote.ballots import voter_halves, voting_members
 from tamis.vote.config import VoteConfig
+from tamis.vote.table import read_strength
 
 
-def vote(run, *, model, notices, **settings):
+def vote(run, *, model, notices, kind="full", **settings):
     return vote_stage(
         run,
         pairs=run / "data" / "pairs.parquet",
         model=ModelConfig(path=str(model)),
-        config=VoteConfig(kind="full", **settings),
+        config=VoteConfig(kind=kind, **settings),
         train=TrainConfig(batch_size=8, max_steps=2),
         seed=0,
         notice=notices.append,
@@ -34,3 +38,57 @@ def test_a_full_vote_on_many_pairs_is_refused_and_leaves_nothing(
     with pytest.raises(ConfigError, match=r"1,001 pairs without an accelerator .* --allow-slow"):
         vote(tmp_path / "run", model=tiny_bert, notices=[])
     assert [path.name for path in (tmp_path / "run").iterdir()] == ["data"]
+
+
+@pytest.fixture(scope="module")
+def with_pairs(tmp_path_factory, make_preferences):
+    """Makes run directories that hold the same 24 pairs."""
+
+    def make():
+        run = tmp_path_factory.mktemp("vote")
+        data_stage(run, config=DataConfig(path=str(make_preferences(run / "pairs.jsonl", 24))))
+        return run
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings"),
+    [
+        ("head", {"epochs": 2}),
+        ("branch", {"branch": {"num_layers": 1, "rank": 2, "batch_size": 8}}),
+        ("full", {}),
+    ],
+)
+@pytest.mark.parametrize("fold_by", ["pair", "group"])
+def test_every_kind_of_voters_casts_out_of_bag_votes(with_pairs, llama, kind, settings, fold_by):
+    run = with_pairs()
+    shared = {"estimators": ("out_of_bag",), "num_voters": 2, "fold_by": fold_by}
+    vote(run, model=llama.path, notices=[], kind=kind, **shared, **settings)
+    table = read_strength(run / "vote" / "strength.parquet")
+    pairs = training_pairs(run / "data" / "pairs.parquet")
+    assert table["id"].to_pylist() == [pair.id for pair in pairs]
+    trains_NK = voter_halves(pairs, config=VoteConfig(**shared), seed=0)
+    for name, cast_NK in (("votes", ~trains_NK), ("in_sample_votes", trains_NK)):
+        votes_NK = np.array(table[name].to_pylist(), dtype=float)
+        assert (np.isfinite(votes_NK) == cast_NK).all()
+    report = read_json(run / "vote" / "report.json")
+    assert (report["kind"], report["headline"]) == (kind, "out_of_bag")
+    assert report["out_of_bag"]["num_votes"] == report["in_sample"]["num_votes"] == 1
+
+
+@pytest.mark.parametrize(
+    ("settings", "cost"),
+    [
+        ({}, 3 * 2 * 12 + 48),  # two voters, each on half of 24 pairs, and on all to read
+        ({"epochs": 2.0}, 3 * 4 * 12 + 48),
+        ({"max_steps": 1}, 3 * 2 * 8 + 48),
+        ({"max_steps": 2, "epochs": 2.0}, 3 * 2 * 16 + 48),
+        ({"max_steps": 1000}, 3 * 2 * 12 + 48),
+    ],
+)
+def test_a_full_vote_costs_the_steps_it_takes(with_pairs, settings, cost):
+    pairs = training_pairs(with_pairs() / "data" / "pairs.parquet")
+    config = VoteConfig(kind="full", num_voters=2, estimators=("out_of_bag",))
+    members = voting_members(pairs, config=config, seed=0)
+    assert full_cost(members, train=TrainConfig(batch_size=8, **settings)) == cost

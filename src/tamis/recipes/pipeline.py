@@ -28,6 +28,7 @@ from tamis.runs import (
     StageResult,
     Watcher,
     fingerprint,
+    is_main,
     read_parquet,
     run_stage,
     write_json,
@@ -44,13 +45,15 @@ def run_recipe(recipe: Recipe, *, watcher: Watcher) -> Path:
     """
     run = Path(recipe.out)
     run_stages(recipe, watcher=watcher)
-    return write_report(run, out=run / "report.html")
+    page = run / "report.html"
+    return write_report(run, out=page) if is_main() else page
 
 
 def run_stages(recipe: Recipe, *, watcher: Watcher, cache: Path | None = None) -> None:
     """Run all stages of a recipe but the report. ``cache`` keeps the features of head voters."""
     run = Path(recipe.out)
-    save_recipe(run / "recipe.yaml", recipe)
+    if is_main():
+        save_recipe(run / "recipe.yaml", recipe)
     pairs = run / "data" / PAIRS
     _watched(watcher, "data", lambda: data_stage(run, config=recipe.data, model=recipe.model))
     _watched(

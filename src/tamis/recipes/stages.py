@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from tamis import plugins
 from tamis.data import (
     DataConfig,
+    PairTable,
     export_pairs,
+    pair_ids,
     prepare,
     read_pairs,
+    select_pairs,
     write_dropped,
     write_pairs,
 )
@@ -29,7 +36,17 @@ from tamis.models.config import ModelConfig
 from tamis.models.score import score_pairs
 from tamis.models.source import locate
 from tamis.models.tokenise import load_tokenizer, make_fit_check
-from tamis.runs import Stage, StageResult, fingerprint, run_stage, write_json, write_parquet
+from tamis.recipes.card import complete_card
+from tamis.runs import (
+    Stage,
+    StageResult,
+    fingerprint,
+    is_main,
+    run_stage,
+    write_json,
+    write_parquet,
+)
+from tamis.train.arguments import EVENTS
 from tamis.train.config import TrainConfig
 from tamis.train.fit import fit
 from tamis.types import Pair, Verdict
@@ -48,13 +65,13 @@ def data_stage(run: Path, *, config: DataConfig, model: ModelConfig | None = Non
     settings = {"data": config.model_dump(exclude={"path"}), "model": model_settings(model)}
     stage = Stage(run / "data", settings, inputs, notes={"path": config.path})
 
-    def produce(out: Path, _: Path) -> None:
+    def produce(out: Path, work: Path) -> None:
         check_fit = None
         if model is not None:
             tokenizer = load_tokenizer(model)
             check_fit = make_fit_check(tokenizer, int(tokenizer.model_max_length))
-        prepared = prepare(config, check_fit=check_fit)
-        test = [pair for pair in prepared.pairs if pair.split == "test"]
+        prepared = prepare(config, check_fit=check_fit, work=work)
+        test = prepared.pairs.select(np.flatnonzero(_is_test(prepared.pairs)))
         write_dropped(out / "dropped.parquet", prepared.dropped)
         if test:
             write_pairs(out / TEST_PAIRS, test)
@@ -80,7 +97,7 @@ def denoise_stage(
         chosen = match(training_pairs(pairs), table["id"].to_pylist(), where=strength)
         values = Strength(np.asarray(table["mean"].to_numpy()), np.asarray(table["std"].to_numpy()))
         decision: Decision = plugins.load("denoise", config.policy)(values, config=config)
-        verdicts = to_verdicts([pair.id for pair in chosen], decision)
+        verdicts = to_verdicts(pair_ids(chosen).to_pylist(), decision)
         exported = export_pairs(out / "export.jsonl", chosen, verdicts, strict=strict)
         write_verdicts(out / VERDICTS, verdicts)
         report = denoise_report(chosen, verdicts, config=config)
@@ -105,13 +122,13 @@ def train_stage(
     inputs = {"pairs": fingerprint(pairs), **model_input(model)}
     if verdicts is not None:
         inputs["verdicts"] = fingerprint(verdicts)
-    settings = {"train": config.model_dump(), "model": model_settings(model), "seed": seed}
+    settings = {"train": config.identity(), "model": model_settings(model), "seed": seed}
     stage = Stage(run / "train", settings, inputs, notes={"model": model.path})
 
     def produce(out: Path, work: Path) -> None:
-        chosen = training_pairs(pairs)
+        chosen: Sequence[Pair] = training_pairs(pairs)
         if verdicts is None:
-            decided = [Verdict(pair.id) for pair in chosen]
+            decided = [Verdict(id_) for id_ in pair_ids(chosen).to_pylist()]
         else:
             decided = read_verdicts(verdicts)
             chosen = match(chosen, [verdict.id for verdict in decided], where=verdicts)
@@ -124,10 +141,17 @@ def train_stage(
             work=work / "train",
             out=out / CHECKPOINT,
         )
+        if is_main():
+            held_out = held_out_pairs(pairs)
+            complete_card(
+                out / CHECKPOINT, held_out=held_out, inputs=inputs, settings=settings, seed=seed
+            )
+        if (work / "train" / EVENTS).is_dir():
+            shutil.copytree(work / "train" / EVENTS, out / "tensorboard")
         write_json(out / "timing.json", report.pop("timing", {}))
         write_json(out / REPORT, report)
 
-    return run_stage(stage, produce)
+    return run_stage(stage, produce, by="all")
 
 
 def bench_stage(
@@ -157,32 +181,43 @@ def bench_stage(
     return run_stage(stage, produce)
 
 
-def training_pairs(path: Path) -> list[Pair]:
-    """Read the pairs that are not held out.
+def held_out_pairs(path: Path) -> PairTable:
+    """Open the pairs that are held out, perhaps none."""
+    pairs = read_pairs(path)
+    return pairs.select(np.flatnonzero(_is_test(pairs)))
+
+
+def training_pairs(path: Path) -> PairTable:
+    """Open the pairs that are not held out.
 
     Raises:
         DataError: all pairs are in the split "test".
     """
-    pairs = [pair for pair in read_pairs(path) if pair.split != "test"]
-    if not pairs:
+    pairs = read_pairs(path)
+    kept = pairs.select(np.flatnonzero(~_is_test(pairs)))
+    if not kept:
         raise DataError(f'{path}: no pair to train on: every pair is in the split "test"')
-    return pairs
+    return kept
 
 
-def match(pairs: Sequence[Pair], ids: Sequence[str], *, where: Path) -> list[Pair]:
+def _is_test(pairs: PairTable) -> NDArray[np.bool_]:
+    return np.asarray(pc.equal(pairs.column("split"), "test").to_numpy())
+
+
+def match(pairs: Sequence[Pair], ids: Sequence[str], *, where: Path) -> Sequence[Pair]:
     """Return the pairs with these ids, in this order.
 
     Raises:
         DataError: an id has no pair, so the file belongs to other data.
     """
-    by_id = {pair.id: pair for pair in pairs}
-    missing = next((id_ for id_ in ids if id_ not in by_id), None)
-    if missing is not None:
+    found = pc.index_in(pa.array(ids, pa.string()), value_set=pair_ids(pairs))
+    if found.null_count:
+        missing = ids[int(np.argmax(found.is_null().to_numpy(zero_copy_only=False)))]
         raise DataError(
             f"{where}: id {missing!r} is not among the {len(pairs)} training pairs; "
             "expected a file made from these pairs"
         )
-    return [by_id[id_] for id_ in ids]
+    return select_pairs(pairs, found.to_numpy())
 
 
 def source_fingerprint(path: str) -> str:

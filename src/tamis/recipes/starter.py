@@ -35,15 +35,25 @@ data:
 
 vote:
   kind: head                  # head: linear heads on frozen features, minutes on a laptop
+                              # branch: heads and updates of the top blocks, in one pass
                               # full: ten whole reward models, as published; needs an accelerator
   num_voters: 10
-  estimators: both            # in_sample (published), cross_fitted (unseen pairs), or both
+  # estimators: [out_of_bag]  # in_sample (published), cross_fitted (voters that have not seen the
+                              # pair), out_of_bag (the half of the voters that has not); strength
+                              # is read from cross_fitted, else out_of_bag (default: out_of_bag
+                              # for branch, cross_fitted and in_sample for the others)
   num_folds: 5
   fold_by: pair               # or group: voters never see the pair's prompt
   # epochs: 5                 # of a head: passes over its pairs
   # learning_rate: 0.02       # of a head
   # batch_size: 256           # of a head
   # l2: 0.3                   # penalty on a head's weights
+  branch:                     # training of branch voters
+    num_layers: 2             # top blocks that a voter updates, beside its head
+    rank: 8                   # of the low-rank updates
+    epochs: 1.0
+    batch_size: 16            # pairs of a step
+    learning_rate: 1.0e-3
   # allow_slow: true          # full voters on over 1,000 pairs without a GPU (default false)
 
 denoise:
@@ -58,14 +68,28 @@ train:
   epochs: 1.0
   # max_steps: 1000           # stop early
   batch_size: 16              # pairs of an optimiser step
-  # micro_batch_size: 4       # pairs computed at once (default: batch_size); saves memory
   learning_rate: 2.0e-5
   warmup_frac: 0.1
   weight_decay: 0.0
-  lora_rank: 0                # above 0: LoRA; the checkpoint is merged, the adapter kept beside it
   sampler: shuffle            # or group: fill a batch from few prompts, score repeats once
-  # save_every: 100           # steps between the points that a killed run resumes from
-  # autocast: bfloat16        # compute the trunk in bfloat16 (default none)
+                              # or length: fill it with pairs of similar length, pad less
+  lora:                       # low-rank adapters instead of all weights
+    rank: 0                   # above 0: LoRA; the checkpoint is merged, the adapter kept beside it
+    # alpha: 16               # scale of the adapters (default: 2 x rank)
+    # quantise: nf4           # the frozen trunk in 4 bits, QLoRA; needs bitsandbytes (default none)
+  compute:                    # how a step is computed; none of it changes what is learnt
+    # micro_batch_size: 4     # pairs computed at once (default: batch_size); saves memory
+    # gradient_checkpointing: true   # saves more memory, takes a third more time (default false)
+    # autocast: bfloat16      # compute the trunk in bfloat16 (default none)
+    rows: auto                # prompts once where the model allows it; or shared, packed, padded
+    # fsdp: full_shard        # spread weights over the processes of `accelerate launch`
+    # save_every: 100         # steps between the points that a killed run resumes from
+  watch:
+    # trackers: [tensorboard] # or trackio, wandb: where curves go while training runs
+    # run_name: first-try     # name of the run in the trackers
+    holdout_frac: 0.0         # above 0: hold out whole groups, evaluate on them, keep the best step
+    # eval_every: 100         # steps between evaluations (default: a tenth of the run, at least 50)
+    # patience: 3             # stop after 3 evaluations without a lower loss (default: never)
 
 bench: []                     # beside the held-out pairs, for example:
   # - {name: hhh, path: hhh.jsonl}                 # a benchmark, from its file

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import time
 from collections.abc import Callable, Sequence
@@ -11,6 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from tamis.data import pair_ids
 from tamis.errors import ConfigError
 from tamis.models.checkpoint import load_scorer, save_checkpoint
 from tamis.models.config import ModelConfig
@@ -24,20 +26,29 @@ from tamis.recipes.stages import (
     model_settings,
     training_pairs,
 )
-from tamis.runs import Stage, StageResult, fingerprint, run_stage, write_json
+from tamis.runs import (
+    Stage,
+    StageResult,
+    fingerprint,
+    num_processes,
+    run_stage,
+    write_json,
+)
 from tamis.train.config import TrainConfig
 from tamis.train.fit import fit
 from tamis.types import Pair, Verdict
-from tamis.vote.ballots import Ballots, head_ballots, voter_folds
+from tamis.vote.ballots import CastVotes, Member, collect, training_masks, voting_members
+from tamis.vote.branch import branch_votes
 from tamis.vote.config import VoteConfig
 from tamis.vote.frozen import depth_scales, flatten, frozen_differences
 from tamis.vote.full import (
     FitVoter,
     check_affordable,
     describe_time,
-    full_ballots,
-    num_pairs_to_train,
+    full_votes,
+    pairs_passed,
 )
+from tamis.vote.heads import head_votes
 from tamis.vote.table import vote_report, write_strength
 
 PROBE_PAIRS = 16
@@ -62,62 +73,107 @@ def vote_stage(
     """
     inputs = {"pairs": fingerprint(pairs), **model_input(model)}
     settings = {
-        "vote": config.model_dump(exclude={"allow_slow"}),
+        "vote": config.identity(),
         "model": model_settings(model),
-        "train": train.model_dump() if config.kind == "full" else None,
+        "train": train.identity() if config.kind == "full" else None,
         "seed": seed,
     }
     stage = Stage(run / "vote", settings, inputs, notes={"model": model.path})
 
     def produce(out: Path, work: Path) -> None:
         chosen = training_pairs(pairs)
+        members = voting_members(chosen, config=config, seed=seed)
         if config.kind == "head":
-            diff_NLD = frozen_differences(chosen, model=model, cache=cache or work / "features")
-            diff_ND = flatten(diff_NLD, scale_L=depth_scales(diff_NLD))
-            folds_NK = voter_folds(chosen, config=config, seed=seed)
-            ballots = head_ballots(diff_ND, folds_NK=folds_NK, config=config, seed=seed)
+            folder = cache or work / "features"
+            cast = _heads(chosen, model=model, config=config, seed=seed, cache=folder, work=work)
+        elif config.kind == "branch":
+            cast = _branches(chosen, model=model, config=config, seed=seed, work=work)
         else:
-            ballots = _full(
-                chosen,
-                model=model,
-                config=config,
-                train=train,
-                seed=seed,
-                work=work,
-                notice=notice,
-            )
+            first = _initial_model(model, seed=seed, path=work / "initial")
+            notice(_announce_full(chosen, members, first=first, config=config, train=train))
+            cast = _full(chosen, first=first, train=train, seed=seed, work=work)
+        ballots = collect(members, cast(members))
         report = vote_report(chosen, ballots=ballots, config=config, seed=seed)
-        ids = [pair.id for pair in chosen]
+        ids = pair_ids(chosen).to_pylist()
         write_strength(out / STRENGTH, ids=ids, ballots=ballots)
         write_json(out / REPORT, report)
 
     return run_stage(stage, produce)
 
 
-def _full(
+def _heads(
     pairs: Sequence[Pair],
     *,
     model: ModelConfig,
     config: VoteConfig,
-    train: TrainConfig,
     seed: int,
+    cache: Path,
     work: Path,
-    notice: Callable[[str], None],
-) -> Ballots:
-    """Train all weights of every voter, all from one initial model, as published."""
-    first = _initial_model(model, seed=seed, path=work / "initial")
-    num_trained = num_pairs_to_train(len(pairs), config=config) * train.epochs
-    seconds = num_trained * _seconds_a_pair(pairs[:PROBE_PAIRS], model=first)
-    accelerator = torch.cuda.is_available()
+) -> CastVotes:
+    """Return the voters that are linear heads on frozen features."""
+    diff_NLD = frozen_differences(pairs, model=model, cache=cache)
+    diff_ND = flatten(diff_NLD, scale_L=depth_scales(diff_NLD), folder=work)
+    return lambda members: head_votes(diff_ND, members=members, config=config, seed=seed)
+
+
+def _branches(
+    pairs: Sequence[Pair], *, model: ModelConfig, config: VoteConfig, seed: int, work: Path
+) -> CastVotes:
+    """Return the voters that share the lower blocks and own the upper ones."""
+
+    def cast(members: Sequence[Member]) -> Sequence[NDArray[np.float64]]:
+        trains_NK = training_masks(members)
+        votes_NK = branch_votes(
+            pairs, trains_NK=trains_NK, model=model, config=config.branch, seed=seed, work=work
+        )
+        return list(votes_NK.T)
+
+    return cast
+
+
+def _full(
+    pairs: Sequence[Pair], *, first: ModelConfig, train: TrainConfig, seed: int, work: Path
+) -> CastVotes:
+    """Return the voters whose weights are all trained, from one initial model, as published."""
+    unwatched = train.watch.model_copy(update={"trackers": ()})  # one curve a voter helps nobody
+    fit_voter = make_fit_voter(first, train=train.model_copy(update={"watch": unwatched}))
+    return lambda members: full_votes(pairs, members=members, seed=seed, fit=fit_voter, work=work)
+
+
+def full_cost(members: Sequence[Member], *, train: TrainConfig) -> float:
+    """Return what a full vote costs, in readings of a pair; runs may stop at ``max_steps``."""
+    at_most = math.inf if train.max_steps is None else train.max_steps * train.batch_size
+    num_trained, num_read = pairs_passed(members, epochs=train.epochs, at_most=at_most)
+    return TRAIN_COST * num_trained + num_read
+
+
+def _announce_full(
+    pairs: Sequence[Pair],
+    members: Sequence[Member],
+    *,
+    first: ModelConfig,
+    config: VoteConfig,
+    train: TrainConfig,
+) -> str:
+    """Return what a full vote will cost in words, unless it must not be paid.
+
+    Raises:
+        ConfigError: it would take too long without an accelerator, or several processes run.
+    """
     try:
+        if num_processes() > 1:
+            raise ConfigError(
+                f"full voters are trained by one process, and {num_processes()} were launched; "
+                "run this stage without `accelerate launch`"
+            )
+        seconds = full_cost(members, train=train)
+        seconds *= _seconds_to_read(pairs[:PROBE_PAIRS], model=first)
+        accelerator = torch.cuda.is_available()
         check_affordable(len(pairs), config=config, seconds=seconds, accelerator=accelerator)
     except ConfigError:
-        shutil.rmtree(work / "initial")  # nobody comes back for it
+        shutil.rmtree(first.path)  # nobody comes back for it
         raise
-    notice(f"full vote on {len(pairs):,} pairs: about {describe_time(seconds)}")
-    folds_NK = voter_folds(pairs, config=config, seed=seed)
-    voter = make_fit_voter(first, train=train)
-    return full_ballots(pairs, folds_NK=folds_NK, config=config, seed=seed, fit=voter, work=work)
+    return f"full vote on {len(pairs):,} pairs: about {describe_time(seconds)}"
 
 
 def _initial_model(model: ModelConfig, *, seed: int, path: Path) -> ModelConfig:
@@ -129,11 +185,11 @@ def _initial_model(model: ModelConfig, *, seed: int, path: Path) -> ModelConfig:
     return ModelConfig(path=str(path), dtype=model.dtype)
 
 
-def _seconds_a_pair(pairs: Sequence[Pair], *, model: ModelConfig) -> float:
+def _seconds_to_read(pairs: Sequence[Pair], *, model: ModelConfig) -> float:
     scorer = load_scorer(model.path)
     started = time.monotonic()
     score_pairs(scorer.model, scorer.tokenizer, pairs, max_length=scorer.max_length)
-    return TRAIN_COST * (time.monotonic() - started) / len(pairs)
+    return (time.monotonic() - started) / len(pairs)
 
 
 def make_fit_voter(model: ModelConfig, *, train: TrainConfig) -> FitVoter:
