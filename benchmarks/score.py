@@ -38,7 +38,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True, help="folder of the HH files")
     parser.add_argument("--models", type=Path, default=Path("runs/models"))
-    parser.add_argument("--texts", type=int, default=160, help="sequences of a repeat")
+    parser.add_argument("--texts", type=int, default=240, help="sequences of a repeat")
     parser.add_argument("--repeats", type=int, default=3)
     options = parser.parse_args()
     options.models.mkdir(parents=True, exist_ok=True)
@@ -79,8 +79,8 @@ def _conversations(options: argparse.Namespace) -> dict[str, list[Conversation]]
     rng = np.random.default_rng(0)
     pairs = [pairs[number] for number in rng.permutation(len(pairs))]
     groups = []
-    for number, pair in enumerate(pairs):
-        others = [pairs[(number + step) % len(pairs)].chosen for step in range(1, COMPLETIONS - 1)]
+    for pair in pairs:
+        others = [pairs[other].chosen for other in rng.choice(len(pairs), COMPLETIONS - 2)]
         groups += [pair.prompt + answer for answer in (pair.chosen, pair.rejected, *others)]
     both = [pair.prompt + side for pair in pairs for side in (pair.chosen, pair.rejected)]
     return {"groups": groups, "pairs": both}

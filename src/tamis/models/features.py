@@ -21,7 +21,6 @@ from tamis.errors import ConfigError
 from tamis.models.config import ModelConfig
 from tamis.models.load import load_trunk, to_accelerator
 from tamis.models.rows.padded import length_batches, pad_right
-from tamis.models.score import BATCH_TOKENS
 from tamis.models.source import locate
 from tamis.runs import fingerprint, progress, write_bytes
 from tamis.runs.scratch import Ragged, distinct
@@ -30,6 +29,7 @@ Ints = NDArray[np.int64]
 
 CHUNK = 512
 NUM_DEPTHS = 3
+BATCH_TOKENS = 8192
 
 
 @dataclass(frozen=True, slots=True)

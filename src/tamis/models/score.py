@@ -23,7 +23,7 @@ from tamis.models.tokenise import common_prefix, encode_conversations, encode_pa
 from tamis.runs import progress
 from tamis.types import Pair
 
-BATCH_TOKENS = 8192
+BATCH_TOKENS = 4096
 CHUNK_PAIRS = 1024
 
 

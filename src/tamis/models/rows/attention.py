@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Protocol
 
 import torch
@@ -18,6 +19,7 @@ from tamis.models.rows.tree import PrefixTree
 
 IMPLEMENTATION = "tamis_tree"
 UNKNOWN = ("s_aux", "position_bias")
+NUM_MASKS = 128
 
 
 class UnsupportedAttentionError(Exception):
@@ -163,12 +165,11 @@ def _attend(query: Tensor, key: Tensor, value: Tensor, *, rule: Rule) -> Tensor:
     """Attend from the last tokens of a sequence to all of it, [1, H, Tq, d]."""
     num_queries, num_keys = query.shape[2], key.shape[2]
     window = rule.window if rule.window is not None and rule.window < num_keys else None
-    is_whole = num_queries == num_keys and window is None
+    is_whole = num_queries == num_keys and window is None and rule.softcap is None
     mask = None
     if not is_whole and (num_queries > 1 or window is not None):
-        mask = causal_mask(num_queries, num_keys, window=window, device=query.device)
+        mask = _mask(num_queries, num_keys, window, query.device, query.dtype)
     if rule.softcap is not None:
-        mask = causal_mask(num_queries, num_keys, window=window, device=query.device)
         scale = query.shape[-1] ** -0.5 if rule.scale is None else rule.scale
         return _capped(query * scale, key, value, mask=mask, softcap=rule.softcap)
     return scaled_dot_product_attention(
@@ -180,6 +181,16 @@ def _attend(query: Tensor, key: Tensor, value: Tensor, *, rule: Rule) -> Tensor:
         scale=rule.scale,
         enable_gqa=query.shape[1] != key.shape[1],
     )
+
+
+@lru_cache(maxsize=NUM_MASKS)
+def _mask(
+    num_queries: int, num_keys: int, window: int | None, device: torch.device, dtype: torch.dtype
+) -> Tensor:
+    """Return what to add to the scores: 0 or -inf. All layers and many batches ask for the same."""
+    with torch.inference_mode(False):  # a tensor made in that mode could not be trained with
+        sees = causal_mask(num_queries, num_keys, window=window, device=device)
+        return torch.zeros(sees.shape, dtype=dtype, device=device).masked_fill(~sees, -torch.inf)
 
 
 def causal_mask(
@@ -195,11 +206,14 @@ def causal_mask(
     return mask if window is None else mask.triu(offset - window + 1)
 
 
-def _capped(query: Tensor, key: Tensor, value: Tensor, *, mask: Tensor, softcap: float) -> Tensor:
+def _capped(
+    query: Tensor, key: Tensor, value: Tensor, *, mask: Tensor | None, softcap: float
+) -> Tensor:
     """Attention with capped scores, which no fused kernel of torch has (Gemma 2)."""
     repeat = query.shape[1] // key.shape[1]
     if repeat > 1:
         key, value = (part.repeat_interleave(repeat, dim=1) for part in (key, value))
     score = torch.tanh(query @ key.transpose(2, 3) / softcap) * softcap
-    score = score.masked_fill(~mask, -torch.inf)
+    if mask is not None:
+        score = score + mask
     return score.softmax(dim=-1, dtype=torch.float32).to(query.dtype) @ value
