@@ -72,7 +72,10 @@ def _cost(options: argparse.Namespace, model: ModelConfig) -> dict[str, Any]:
             _strength(chosen, model, VoteConfig(kind="branch", num_voters=options.voters), folder)
             branch_s.append(time.perf_counter() - started)
         ratios.append(branch_s[-1] / trl_s[-1])
-        print(f"repeat {repeat}: TRL epoch {trl_s[-1]:.0f} s, branch vote {branch_s[-1]:.0f} s")
+        print(
+            f"repeat {repeat}: TRL epoch {trl_s[-1]:.0f} s, branch vote {branch_s[-1]:.0f} s",
+            flush=True,
+        )
     return {
         "cost_vs_trl_epoch": round(float(np.median(ratios)), 2),
         "cost_vs_trl_epoch_range": [round(min(ratios), 2), round(max(ratios), 2)],

@@ -8,6 +8,7 @@ import pytest
 
 from tamis.errors import DataError
 from tamis.models import features
+from tamis.models.config import ModelConfig
 from tamis.models.features import pooled_features
 from tamis.models.tokenise import encode_pairs, load_tokenizer
 from tamis.runs.scratch import write_ragged
@@ -78,3 +79,18 @@ def test_useless_features_are_an_error(diff_NLD, value):
 def test_no_pairs_are_an_error(llama, tmp_path):
     with pytest.raises(DataError, match="no pairs to vote on"):
         frozen_differences([], model=llama, cache=tmp_path)
+
+
+def test_answers_that_do_not_fit_lose_their_first_tokens(tiny_bert, tmp_path) -> None:
+    """Pairs that were read without a model may hold more than the model has positions for."""
+    long = Pair(
+        "p",
+        (Message("user", "question"),),
+        (Message("assistant", "good " * 90),),
+        (Message("assistant", "bad"),),
+        group="g",
+        row=0,
+    )
+    diff_NLD = frozen_differences([long], model=ModelConfig(path=tiny_bert), cache=tmp_path)
+    assert np.isfinite(diff_NLD).all()
+    assert np.abs(diff_NLD).max() > 0

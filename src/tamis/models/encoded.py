@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase
 
-from tamis.models.tokenise import EncodedPair, encode_pairs
+from tamis.models.tokenise import EncodedPair, cut_answers, encode_pairs
 from tamis.runs.scratch import Ragged, RaggedWriter
 from tamis.types import Pair
 
@@ -94,14 +94,16 @@ class EncodedWriter:
 def encode_in_chunks(
     tokenizer: PreTrainedTokenizerBase, pairs: Sequence[Pair], *, max_length: int
 ) -> Iterator[EncodedPair]:
-    """Give the pairs encoded as `encode_pairs` does, 512 at a time.
+    """Give the pairs encoded, 512 at a time; answers that do not fit lose their first tokens.
 
     Raises:
         DataError: the chat template refuses a conversation.
     """
     for start in range(0, len(pairs), CHUNK_PAIRS):
         chunk = pairs[start : start + CHUNK_PAIRS]
-        yield from encode_pairs(tokenizer, chunk, max_length=max_length)
+        encoded = encode_pairs(tokenizer, chunk, max_length=max_length)
+        for pair, ids in zip(chunk, encoded, strict=True):
+            yield cut_answers(tokenizer, pair, ids, max_length=max_length)
 
 
 def store_pairs(
@@ -111,7 +113,7 @@ def store_pairs(
     max_length: int,
     folder: Path | None = None,
 ) -> EncodedPairs:
-    """Encode all pairs into a scratch file in ``folder``.
+    """Encode all pairs into a scratch file in ``folder``; see `encode_in_chunks`.
 
     Raises:
         DataError: the chat template refuses a conversation.

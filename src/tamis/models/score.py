@@ -19,7 +19,7 @@ from tamis.errors import ConfigError
 from tamis.models.rows.choose import row_plan
 from tamis.models.rows.inputs import model_inputs
 from tamis.models.rows.padded import length_batches
-from tamis.models.tokenise import common_prefix, encode_conversations, encode_pairs, pad_id_of
+from tamis.models.tokenise import common_prefix, cut_answers, encode_pairs, pad_id_of
 from tamis.runs import progress
 from tamis.types import Pair
 
@@ -149,12 +149,9 @@ def _sides(
     for pair, encoded in zip(
         pairs, encode_pairs(tokenizer, pairs, max_length=max_length), strict=True
     ):
-        sides: list[Sequence[int]] = [encoded.chosen, encoded.rejected]
-        if max(map(len, sides)) > max_length:
-            num_over_length += 1
-            whole = [pair.prompt + pair.chosen, pair.prompt + pair.rejected]
-            sides = list(encode_conversations(tokenizer, whole, max_length=max_length))
-        sequences += sides
+        fitting = cut_answers(tokenizer, pair, encoded, max_length=max_length)
+        num_over_length += fitting is not encoded
+        sequences += [fitting.chosen, fitting.rejected]
     return sequences, num_over_length
 
 

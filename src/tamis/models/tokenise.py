@@ -111,6 +111,24 @@ def encode_pairs(
     ]
 
 
+def cut_answers(
+    tokenizer: PreTrainedTokenizerBase, pair: Pair, encoded: EncodedPair, *, max_length: int
+) -> EncodedPair:
+    """Return a pair that fits: where its answers are too long, each side loses its first tokens.
+
+    For what has to be read although it could not be trained on: a benchmark item, a vote. A
+    leading BOS or CLS and the end token stay.
+
+    Raises:
+        DataError: the chat template refuses the conversation.
+    """
+    if max(len(encoded.chosen), len(encoded.rejected)) <= max_length:
+        return encoded
+    whole = [pair.prompt + pair.chosen, pair.prompt + pair.rejected]
+    chosen, rejected = encode_conversations(tokenizer, whole, max_length=max_length)
+    return EncodedPair(chosen, rejected, common_prefix(chosen, rejected), encoded.num_cut)
+
+
 def fit_problem(encoded: EncodedPair, *, max_length: int) -> str | None:
     """Say why a pair cannot be trained on, in a word, or ``None`` where it can.
 

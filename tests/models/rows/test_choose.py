@@ -6,12 +6,18 @@ from rows_families import DECODERS, ENCODERS, PAD, build, padded_scores, planned
 from torch import Tensor
 
 from tamis.errors import ConfigError
-from tamis.models.rows.attention import AttendTree, Rule, causal_mask
+from tamis.models.rows.attention import (
+    AttendTree,
+    Rule,
+    UnsupportedAttentionError,
+    causal_mask,
+)
 from tamis.models.rows.choose import choose_rows, row_plan
 from tamis.models.rows.flex import AttendFlex
 from tamis.models.rows.forward import TreeForward
 from tamis.models.rows.plan import RowPlan
 from tamis.models.rows.tree import prefix_tree
+from tamis.models.rows.varlen import AttendVarlen
 
 
 def test_the_line_says_what_was_chosen_and_why() -> None:
@@ -99,6 +105,47 @@ def test_flex_attention_sees_what_scaled_dot_product_attention_sees(rule: Rule) 
     reads = torch.tensor(tree.reads)
     read = flex.reading(key, value).attend(query[:, :, reads], key=key, value=value, rule=rule)
     torch.testing.assert_close(read, expected[:, reads], atol=1e-5, rtol=1e-5)
+
+
+def variable_length(query, key, value, starts, _, longest, __, *, scale, window_size, enable_gqa):
+    """What torch's CUDA kernel computes, written plainly: each run of tokens by itself."""
+    assert longest == int((starts[1:] - starts[:-1]).max())
+    left, right = window_size
+    assert right == 0  # causal
+    repeat = query.shape[1] // key.shape[1]
+    assert enable_gqa == (repeat > 1)
+    key, value = key.repeat_interleave(repeat, dim=1), value.repeat_interleave(repeat, dim=1)
+    output = torch.empty_like(query)
+    scale = query.shape[-1] ** -0.5 if scale is None else scale
+    for start, stop in zip(starts[:-1].tolist(), starts[1:].tolist(), strict=True):
+        score = torch.einsum("qhd,khd->hqk", query[start:stop], key[start:stop]) * scale
+        distance = torch.arange(stop - start)[:, None] - torch.arange(stop - start)
+        hidden = (distance < 0) | ((distance > left) if left >= 0 else torch.tensor(False))
+        weight = score.masked_fill(hidden, -torch.inf).softmax(-1)
+        output[start:stop] = torch.einsum("hqk,khd->qhd", weight, value[start:stop])
+    return output
+
+
+@pytest.mark.parametrize("rule", [Rule(0.3, None, None), Rule(None, 5, None)])
+def test_variable_length_attention_sees_what_packed_rows_see(rule: Rule) -> None:
+    tree = RowPlan("packed", "").tree(sequences())
+    torch.manual_seed(0)
+    query, key, value = (torch.randn(1, heads, len(tree.token_ids), 8) for heads in (4, 2, 2))
+    varlen = AttendVarlen(tree, torch.device("cpu"), function=variable_length)
+    found = varlen.attend(query, key=key, value=value, rule=rule)
+    expected = AttendTree(tree).attend(query, key=key, value=value, rule=rule)
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+
+
+def test_variable_length_attention_refuses_what_it_cannot_do() -> None:
+    with pytest.raises(UnsupportedAttentionError, match="shares no prefixes"):
+        AttendVarlen(prefix_tree(sequences()), torch.device("cpu"), function=variable_length)
+    varlen = AttendVarlen(
+        RowPlan("packed", "").tree([[1, 2]]), torch.device("cpu"), function=variable_length
+    )
+    part = torch.zeros(1, 1, 2, 8)
+    with pytest.raises(UnsupportedAttentionError, match="caps no scores"):
+        varlen.attend(part, key=part, value=part, rule=Rule(None, None, 2.0))
 
 
 @pytest.mark.parametrize("name", ["llama", "gpt2"])

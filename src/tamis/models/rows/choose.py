@@ -5,6 +5,7 @@ Shapes: S sequences, T tokens, D hidden.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Literal, cast
 
 import numpy as np
@@ -22,6 +23,19 @@ from tamis.models.rows.plan import RowKind, RowPlan
 PROBE_TOKENS = 40
 TOLERANCE = {torch.float32: 1e-3, torch.float64: 1e-3}
 LOW_PRECISION_TOLERANCE = 0.2
+KINDS: tuple[RowKind, ...] = ("shared", "packed")
+KERNEL_NAMES: dict[Kernel, str] = {
+    "flex": "FlexAttention",
+    "varlen": "variable-length attention",
+    "sdpa": "scaled dot product attention",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Way:
+    kind: RowKind
+    kernel: Kernel
+    trimmed: bool
 
 
 def choose_rows(
@@ -51,16 +65,17 @@ def choose_rows(
     if wanted == "padded":
         return RowPlan("padded", "padded rows: as asked")
     problem = ""
-    for kernel, trimmed in _ways(model):
+    for way in _ways(model):
+        if wanted not in ("auto", way.kind):
+            continue
         try:
-            error = _probe(model, kernel=kernel, trimmed=trimmed, max_length=max_length)
+            error = _probe(model, way, max_length=max_length)
         except Exception as found:
             problem = problem or _reason(found)
             continue
-        tolerance = TOLERANCE.get(model.dtype, LOW_PRECISION_TOLERANCE)
-        if error <= tolerance:
-            plan = _plan(wanted, kernel=kernel, trimmed=trimmed, error=error)
-            use_trees(model, plan, trimmed=trimmed, kernel=kernel)
+        if error <= TOLERANCE.get(model.dtype, LOW_PRECISION_TOLERANCE):
+            plan = _plan(way, error=error)
+            use_trees(model, plan, trimmed=way.trimmed, kernel=way.kernel)
             return plan
         problem = problem or f"its states differ by {error:.0e} from those of padded rows"
     if wanted != "auto":
@@ -77,27 +92,32 @@ def row_plan(model: PreTrainedModel) -> RowPlan:
     return RowPlan("padded", "padded rows in blocks of similar length")
 
 
-def _ways(model: PreTrainedModel) -> list[tuple[Kernel, bool]]:
-    kernels: list[Kernel] = ["flex", "sdpa"] if model.device.type == "cuda" else ["sdpa"]
-    return [(kernel, trimmed) for kernel in kernels for trimmed in (True, False)]
+def _ways(model: PreTrainedModel) -> list[_Way]:
+    """Return what to try, in order: shared prefixes, else packed rows, each by the fastest kernel.
+
+    Variable-length attention is for half precision on CUDA; its last layer is never trimmed.
+    """
+    if model.device.type != "cuda":
+        return [_Way(kind, "sdpa", trimmed) for kind in KINDS for trimmed in (True, False)]
+    return [
+        *(_Way("shared", "flex", trimmed) for trimmed in (True, False)),
+        _Way("packed", "varlen", trimmed=False),
+        *(_Way("packed", "flex", trimmed) for trimmed in (True, False)),
+        *(_Way(kind, "sdpa", trimmed) for kind in KINDS for trimmed in (True, False)),
+    ]
 
 
-def _plan(
-    wanted: Literal["auto", "shared", "packed"], *, kernel: Kernel, trimmed: bool, error: float
-) -> RowPlan:
-    kind: RowKind = "packed" if wanted == "packed" else "shared"
-    what = {
-        "shared": "common prefixes are computed once, nothing is padded",
-        "packed": "nothing is padded",
-    }[kind]
-    last = ", the last layer for scored tokens alone" if trimmed else ""
-    by = {"flex": "FlexAttention", "sdpa": "scaled dot product attention"}[kernel]
+def _plan(way: _Way, *, error: float) -> RowPlan:
+    what = "common prefixes are computed once, nothing" if way.kind == "shared" else "nothing"
+    last = ", the last layer for scored tokens alone" if way.trimmed else ""
     return RowPlan(
-        kind, f"{kind} rows by {by}: {what}{last} (equal to padded rows here to {error:.0e})"
+        way.kind,
+        f"{way.kind} rows by {KERNEL_NAMES[way.kernel]}: {what} is padded{last} "
+        f"(equal to padded rows here to {error:.0e})",
     )
 
 
-def _probe(model: PreTrainedModel, *, kernel: Kernel, trimmed: bool, max_length: int) -> float:
+def _probe(model: PreTrainedModel, way: _Way, *, max_length: int) -> float:
     """Return the largest distance between states of tree and padded rows, in units of their spread.
 
     All sequences end with the same token, so that their states differ by what they attend to.
@@ -108,7 +128,8 @@ def _probe(model: PreTrainedModel, *, kernel: Kernel, trimmed: bool, max_length:
     try:
         with torch.no_grad():
             padded_SD = _padded_states(model, sequences)
-            forward = use_trees(model, RowPlan("shared", ""), trimmed=trimmed, kernel=kernel)
+            plan = RowPlan(way.kind, "")
+            forward = use_trees(model, plan, trimmed=way.trimmed, kernel=way.kernel)
             try:
                 inputs = model_inputs(sequences, plan=forward.plan, pad_id=0)
                 tree_SD = forward.states(

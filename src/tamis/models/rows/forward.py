@@ -28,8 +28,9 @@ from tamis.models.rows.attention import (
 from tamis.models.rows.flex import AttendFlex
 from tamis.models.rows.plan import RowPlan
 from tamis.models.rows.tree import PrefixTree
+from tamis.models.rows.varlen import AttendVarlen
 
-Kernel = Literal["sdpa", "flex"]
+Kernel = Literal["sdpa", "flex", "varlen"]
 
 
 class LayerReached(Exception):  # noqa: N818
@@ -118,7 +119,7 @@ class TreeForward:
         stop: int | None = None,
     ) -> TreePass:
         """Return a pass over ``tree``, or over the layers from ``first`` to before ``stop``."""
-        attends = AttendFlex(tree, device) if self.kernel == "flex" else AttendTree(tree)
+        attends = _attends(self.kernel, tree, device)
         reads_S = torch.tensor(tree.reads, device=device)
         return TreePass(
             tree, attends, reads_S, self.trimmed, first=first, entering_1TD=entering_1TD, stop=stop
@@ -159,6 +160,12 @@ def use_trees(
     forward = TreeForward(model, plan, trimmed=trimmed, kernel=kernel)
     model.forward = forward
     return forward
+
+
+def _attends(kernel: Kernel, tree: PrefixTree, device: torch.device) -> Attends:
+    if kernel == "flex":
+        return AttendFlex(tree, device)
+    return AttendVarlen(tree, device) if kernel == "varlen" else AttendTree(tree)
 
 
 def decoder_layers(model: PreTrainedModel) -> nn.ModuleList:
