@@ -1,12 +1,10 @@
 """The head: how it starts, that it survives saving, and that its score is used raw."""
 
 import math
-import warnings
 
 import numpy as np
 import pytest
 import torch
-from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from tamis.losses.bradley_terry import bradley_terry
@@ -16,6 +14,7 @@ from tamis.models.load import load_reward_model
 from tamis.models.score import score_pairs, score_sequences
 from tamis.models.source import quiet
 from tamis.models.tokenise import encode_pairs, load_tokenizer, pad_id_of
+from tamis.train.build import trainable_model
 from tamis.train.config import TrainConfig
 from tamis.train.fit import fit
 from tamis.types import Verdict
@@ -69,18 +68,10 @@ def test_head_saved_and_reloaded_gives_the_same_scores(model_config, tmp_path, t
 
 def test_head_merged_with_its_adapters_gives_the_same_scores(model_config, tmp_path, talks):
     """Head saved / merged / reloaded: the head that LoRA trained is the head of the checkpoint."""
-    tokenizer, model = load_tokenizer(model_config), load_reward_model(model_config, seed=5)
-    settings = LoraConfig(
-        task_type="SEQ_CLS",
-        r=2,
-        lora_alpha=4,
-        target_modules="all-linear",
-        modules_to_save=[head_name(model)],
-    )
-    with warnings.catch_warnings():
-        # peft turns GPT-2's weights and asks transformers for an old name; neither is ours
-        warnings.simplefilter("ignore")
-        adapted = get_peft_model(model, settings)
+    tokenizer = load_tokenizer(model_config)
+    train = TrainConfig.model_validate({"lora": {"rank": 2}})
+    pad_id = pad_id_of(tokenizer)
+    adapted = trainable_model(model_config, train, seed=5, pad_token_id=pad_id)
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for parameter in (p for p in adapted.parameters() if p.requires_grad):

@@ -8,6 +8,7 @@ import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from torch import Tensor
 from transformers import PreTrainedModel
+from transformers.pytorch_utils import Conv1D
 
 from tamis.errors import ConfigError
 from tamis.models.config import ModelConfig
@@ -91,6 +92,7 @@ def _with_adapters(model: PreTrainedModel, lora: AdapterConfig, *, seed: int) ->
         lora_alpha=2 * lora.rank if lora.alpha is None else lora.alpha,
         lora_dropout=0.0,
         target_modules="all-linear",
+        fan_in_fan_out=any(isinstance(module, Conv1D) for module in model.modules()),  # GPT-2
         modules_to_save=[head_name(model)],
     )
     with torch.random.fork_rng(devices=[]), quiet():
