@@ -144,16 +144,18 @@ def _worth(options: argparse.Namespace, model: ModelConfig) -> dict[str, Any]:
                 f"{name}: {time.perf_counter() - started:.0f} s, agrees with {right:.1%} of labels",
                 flush=True,
             )
+    with_full = [_spearman(strength["branch"], strength[name]) for name in ("full_1", "full_2")]
+    among_full = _spearman(strength["full_1"], strength["full_2"])
     return {
         "worth_pairs": len(pairs),
-        "spearman_branch_full": [
-            round(float(spearmanr(strength["branch"], strength[name]).statistic), 3)
-            for name in ("full_1", "full_2")
-        ],
-        "spearman_full_full": round(
-            float(spearmanr(strength["full_1"], strength["full_2"]).statistic), 3
-        ),
+        "spearman_branch_full": [round(value, 3) for value in with_full],
+        "spearman_full_full": round(among_full, 3),
+        "spearman_ratio": round(float(np.mean(with_full)) / among_full, 3),
     }
+
+
+def _spearman(first: np.ndarray, second: np.ndarray) -> float:
+    return float(spearmanr(first, second).statistic)
 
 
 def _strength(
