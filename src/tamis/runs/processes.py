@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 from datetime import timedelta
+from functools import cache
 from typing import TypeVar
 
 Value = TypeVar("Value")
@@ -32,7 +34,21 @@ def from_main(value: Value) -> Value:
     from accelerate import PartialState
     from torch import distributed
 
+    leave_in_order()
     PartialState(cpu=not torch.accelerator.is_available(), timeout=LONGEST_STAGE)
     values = [value]
     distributed.broadcast_object_list(values, src=0)
     return values[0]
+
+
+@cache
+def leave_in_order() -> None:
+    """Close the connections of this process when it ends: threads left at them would abort it."""
+    atexit.register(_leave)
+
+
+def _leave() -> None:
+    from torch import distributed
+
+    if distributed.is_initialized():
+        distributed.destroy_process_group()
