@@ -13,13 +13,12 @@ import argparse
 import json
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import torch
 from transformers import pipeline
 
-from tamis.data import DataConfig, prepare
+from shared import HH, model_of, pairs_of, parser_of
 from tamis.models.config import ModelConfig
 from tamis.models.load import load_reward_model
 from tamis.models.rows.choose import choose_rows
@@ -27,7 +26,6 @@ from tamis.models.rows.padded import pad_right
 from tamis.models.score import score_sequences
 from tamis.models.source import quiet
 from tamis.models.tokenise import encode_conversations, load_tokenizer, pad_id_of
-from tamis.studies.decoder import smollm2_checkpoint
 from tamis.types import Conversation
 
 COMPLETIONS = 8
@@ -35,15 +33,11 @@ COMPLETIONS = 8
 
 def main() -> None:
     """Print a table and, last, the ratios as JSON."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, required=True, help="folder of the HH files")
-    parser.add_argument("--models", type=Path, default=Path("runs/models"))
+    parser = parser_of(__doc__)
     parser.add_argument("--texts", type=int, default=240, help="sequences of a repeat")
     parser.add_argument("--repeats", type=int, default=3)
     options = parser.parse_args()
-    options.models.mkdir(parents=True, exist_ok=True)
-    path = smollm2_checkpoint(options.models)
-    systems = _systems(ModelConfig(path=str(path), max_length=512, num_layers=8))
+    systems = _systems(model_of(options))
     figures = {}
     for kind, conversations in _conversations(options).items():
         rates: dict[str, list[float]] = {name: [] for name in systems}
@@ -63,19 +57,16 @@ def main() -> None:
         best = max(pipelines, key=lambda name: np.median(rates[name]))
         for key, other in (("ratio", best), ("ratio_sorted_loop", "sorted loop")):
             ratios = np.array(rates["tamis"]) / np.array(rates[other])
-            span = [round(float(ratio), 2) for ratio in (ratios.min(), ratios.max())]
             figures[f"{key}_{kind}"] = round(float(np.median(ratios)), 2)
             figures[f"{key}_{kind}_range"] = [
-                round(float(r), 2) for r in (min(ratios), max(ratios))
+                round(float(ratio), 2) for ratio in (ratios.min(), ratios.max())
             ]
     print(json.dumps(figures))
 
 
 def _conversations(options: argparse.Namespace) -> dict[str, list[Conversation]]:
     """Return conversations in file order, as they would lie in a user's file."""
-    pairs = []
-    for source in ("hh_helpful_base", "hh_harmless_base"):
-        pairs += prepare(DataConfig(path=str(options.data / f"{source}.jsonl.gz"))).pairs
+    pairs = pairs_of(options, *HH)
     rng = np.random.default_rng(0)
     pairs = [pairs[number] for number in rng.permutation(len(pairs))]
     groups = []
@@ -88,13 +79,13 @@ def _conversations(options: argparse.Namespace) -> dict[str, list[Conversation]]
 
 def _systems(config: ModelConfig) -> dict[str, Callable[[list[Conversation]], np.ndarray]]:
     tokenizer = load_tokenizer(config)
-    pad_id = pad_id_of(tokenizer)
+    pad_id, max_length = pad_id_of(tokenizer), int(tokenizer.model_max_length)
     plain = load_reward_model(config, seed=0, pad_token_id=pad_id)
     ours = load_reward_model(config, seed=0, pad_token_id=pad_id)
-    print(choose_rows(ours, max_length=512).why)
+    print(choose_rows(ours, max_length=max_length).why)
 
     def ids(texts: list[Conversation]) -> list[tuple[int, ...]]:
-        return encode_conversations(tokenizer, texts, max_length=512)
+        return encode_conversations(tokenizer, texts, max_length=max_length)
 
     def tamis(texts: list[Conversation]) -> np.ndarray:
         return score_sequences(ours, ids(texts), pad_id=pad_id)
@@ -127,7 +118,7 @@ def _systems(config: ModelConfig) -> dict[str, Callable[[list[Conversation]], np
                 batch_size=batch_size,
                 function_to_apply="none",
                 truncation=True,
-                max_length=512,
+                max_length=max_length,
                 add_special_tokens=False,
             )
             return np.array([item["score"] for item in found])

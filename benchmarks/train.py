@@ -23,19 +23,15 @@ from typing import Any
 
 import numpy as np
 import torch
-from datasets import Dataset
 from transformers import TrainerCallback
 from transformers.trainer_pt_utils import get_length_grouped_indices
-from trl import RewardConfig, RewardTrainer
 
-from tamis.data import DataConfig, prepare
+from shared import BATCH, HH, fitting, model_of, pairs_of, parser_of, trl_trainer
 from tamis.losses.bradley_terry import bradley_terry
-from tamis.models.config import ModelConfig
 from tamis.models.load import load_reward_model
 from tamis.models.rows.choose import choose_rows
 from tamis.models.source import quiet
-from tamis.models.tokenise import encode_pairs, fit_problem, load_tokenizer, pad_id_of
-from tamis.studies.decoder import smollm2_checkpoint
+from tamis.models.tokenise import encode_pairs, load_tokenizer, pad_id_of
 from tamis.train.arguments import training_arguments
 from tamis.train.collate import make_collate
 from tamis.train.config import TrainConfig
@@ -44,9 +40,7 @@ from tamis.train.objective import base_objective
 from tamis.train.trainer import PairTrainer
 from tamis.types import Verdict
 
-SOURCES = ("hh_helpful_base", "hh_harmless_base")
 SYSTEMS = ("trl", "trl_grouped", "tamis")
-BATCH = 16
 LEARNING_RATE = 1e-5
 
 
@@ -63,11 +57,7 @@ def main() -> None:
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, required=True, help="folder of the HH files")
-    parser.add_argument("--models", type=Path, default=Path("runs/models"))
-    parser.add_argument("--num-layers", type=int, default=8)
-    parser.add_argument("--max-length", type=int, default=512)
+    parser = parser_of(__doc__)
     parser.add_argument("--warmup", type=int, default=3, help="steps before each repeat")
     parser.add_argument("--steps", type=int, default=40, help="timed steps of a repeat")
     parser.add_argument("--repeats", type=int, default=3)
@@ -77,31 +67,11 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _model(options: argparse.Namespace) -> ModelConfig:
-    path = smollm2_checkpoint(options.models)
-    return ModelConfig(path=str(path), max_length=options.max_length, num_layers=options.num_layers)
-
-
-def _pairs(options: argparse.Namespace) -> list[Any]:
-    """Return the pairs that fit, each with its id."""
-    tokenizer = load_tokenizer(_model(options))
-    fitting = []
-    for source in SOURCES:
-        pairs = list(prepare(DataConfig(path=str(options.data / f"{source}.jsonl.gz"))).pairs)
-        encoded = encode_pairs(tokenizer, pairs, max_length=options.max_length)
-        fitting += [
-            pair
-            for pair, ids in zip(pairs, encoded, strict=True)
-            if fit_problem(ids, max_length=options.max_length) is None
-        ]
-    return fitting
-
-
 def _prepare(options: argparse.Namespace, folder: Path) -> None:
     """Write both orders of the batches."""
-    options.models.mkdir(parents=True, exist_ok=True)
-    tokenizer = load_tokenizer(_model(options))
-    encoded = encode_pairs(tokenizer, _pairs(options), max_length=options.max_length)
+    model = model_of(options)
+    pairs = fitting(pairs_of(options, *HH), model)
+    encoded = encode_pairs(load_tokenizer(model), pairs, max_length=options.max_length)
     longest = [max(len(pair.chosen), len(pair.rejected)) for pair in encoded]
     generator = torch.Generator().manual_seed(0)
     grouped = get_length_grouped_indices(longest, BATCH, generator=generator)
@@ -146,7 +116,7 @@ def _say(**values: Any) -> None:
 def _work(options: argparse.Namespace) -> None:
     order = json.loads((options.folder / "order.json").read_text(encoding="utf-8"))
     name = "grouped" if options.worker == "trl_grouped" else "random"
-    pairs = _pairs(options)
+    pairs = fitting(pairs_of(options, *HH), model_of(options))
     ordered = [pairs[number] for number in order[name]]
     num_steps = options.repeats * (options.warmup + options.steps)
     build = _tamis if options.worker == "tamis" else _trl
@@ -156,33 +126,14 @@ def _work(options: argparse.Namespace) -> None:
 
 
 def _trl(pairs: list[Any], options: argparse.Namespace, num_steps: int) -> Any:
-    config = _model(options)
-    tokenizer = load_tokenizer(config)
-    model = load_reward_model(config, seed=0, pad_token_id=pad_id_of(tokenizer))
-    encoded = encode_pairs(tokenizer, pairs, max_length=options.max_length)
-    data = Dataset.from_dict(
-        {
-            "chosen_ids": [list(pair.chosen) for pair in encoded],
-            "rejected_ids": [list(pair.rejected) for pair in encoded],
-        }
-    )
-    arguments = RewardConfig(
-        output_dir=str(options.folder / options.worker),
-        per_device_train_batch_size=BATCH,
+    trainer = trl_trainer(
+        pairs,
+        model_of(options),
+        work=options.folder / options.worker,
         max_steps=num_steps,
         learning_rate=LEARNING_RATE,
-        max_length=options.max_length,
         train_sampling_strategy="sequential",
-        optim="adamw_torch_fused",
-        bf16=False,
-        gradient_checkpointing=False,
-        dataloader_pin_memory=False,
-        use_cpu=True,
-        save_strategy="no",
-        report_to="none",
-        disable_tqdm=True,
     )
-    trainer = RewardTrainer(model, arguments, train_dataset=data, processing_class=tokenizer)
     tokens: list[int] = []
     collate = trainer.data_collator
 
@@ -197,7 +148,7 @@ def _trl(pairs: list[Any], options: argparse.Namespace, num_steps: int) -> Any:
 
 
 def _tamis(pairs: list[Any], options: argparse.Namespace, num_steps: int) -> Any:
-    config = _model(options)
+    config = model_of(options)
     tokenizer = load_tokenizer(config)
     work = options.folder / options.worker
     work.mkdir()

@@ -19,30 +19,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from datasets import Dataset
 from scipy.stats import spearmanr
-from trl import RewardConfig, RewardTrainer
 
-from tamis.data import DataConfig, prepare, write_pairs
+from shared import HH, fitting, model_of, pairs_of, parser_of, trl_trainer
+from tamis.data import write_pairs
 from tamis.models.config import ModelConfig
-from tamis.models.load import load_reward_model
 from tamis.models.source import quiet
-from tamis.models.tokenise import encode_pairs, fit_problem, load_tokenizer, pad_id_of
 from tamis.recipes.voting import vote_stage
-from tamis.studies.decoder import smollm2_checkpoint
 from tamis.train.config import TrainConfig
 from tamis.vote.config import VoteConfig
 from tamis.vote.table import read_strength
 
-MAX_LENGTH = 512
-BATCH = 16
-
 
 def main() -> None:
     """Print each measurement and, last, the figures as JSON."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, required=True, help="folder of the preference files")
-    parser.add_argument("--models", type=Path, default=Path("runs/models"))
+    parser = parser_of(__doc__)
     parser.add_argument("--pairs", type=int, default=320, help="pairs of the cost part; 0 = skip")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--worth-pairs", type=int, default=400, help="0 = skip this part")
@@ -50,9 +41,7 @@ def main() -> None:
     parser.add_argument("--full-epochs", type=float, default=2.0)
     parser.add_argument("--full-learning-rate", type=float, default=1e-4)
     options = parser.parse_args()
-    options.models.mkdir(parents=True, exist_ok=True)
-    path = smollm2_checkpoint(options.models)
-    model = ModelConfig(path=str(path), max_length=MAX_LENGTH, num_layers=8)
+    model = model_of(options)
     figures: dict[str, Any] = {"pairs": options.pairs, "voters": options.voters}
     if options.pairs:
         figures |= _cost(options, model)
@@ -62,7 +51,7 @@ def main() -> None:
 
 
 def _cost(options: argparse.Namespace, model: ModelConfig) -> dict[str, Any]:
-    pairs = _pairs(options, model, sources=("hh_helpful_base", "hh_harmless_base"))
+    pairs = _pairs(options, model, *HH)
     ratios, branch_s, trl_s = [], [], []
     for repeat in range(options.repeats):
         chosen = pairs[repeat * options.pairs :][: options.pairs]
@@ -86,40 +75,15 @@ def _cost(options: argparse.Namespace, model: ModelConfig) -> dict[str, Any]:
 
 def _trl_epoch(pairs: list[Any], model: ModelConfig, work: Path) -> float:
     """Return the seconds of one epoch."""
-    tokenizer = load_tokenizer(model)
-    encoded = encode_pairs(tokenizer, pairs, max_length=MAX_LENGTH)
-    data = Dataset.from_dict(
-        {
-            "chosen_ids": [list(pair.chosen) for pair in encoded],
-            "rejected_ids": [list(pair.rejected) for pair in encoded],
-        }
-    )
-    arguments = RewardConfig(
-        output_dir=str(work),
-        per_device_train_batch_size=BATCH,
-        num_train_epochs=1,
-        max_length=MAX_LENGTH,
-        optim="adamw_torch_fused",
-        bf16=False,
-        gradient_checkpointing=False,
-        dataloader_pin_memory=False,
-        use_cpu=True,
-        save_strategy="no",
-        report_to="none",
-        disable_tqdm=True,
-    )
-    reward_model = load_reward_model(model, seed=0, pad_token_id=pad_id_of(tokenizer))
     with quiet():
-        trainer = RewardTrainer(
-            reward_model, arguments, train_dataset=data, processing_class=tokenizer
-        )
+        trainer = trl_trainer(pairs, model, work=work, num_train_epochs=1)
         started = time.perf_counter()
         trainer.train()
     return time.perf_counter() - started
 
 
 def _worth(options: argparse.Namespace, model: ModelConfig) -> dict[str, Any]:
-    pairs = _pairs(options, model, sources=("ukp_convarg1",))[: options.worth_pairs]
+    pairs = _pairs(options, model, "ukp_convarg1")[: options.worth_pairs]
     full = VoteConfig(
         kind="full",
         num_voters=options.voters,
@@ -184,24 +148,12 @@ def _strength(
     return table["mean"].to_numpy()
 
 
-def _pairs(
-    options: argparse.Namespace, model: ModelConfig, *, sources: tuple[str, ...]
-) -> list[Any]:
+def _pairs(options: argparse.Namespace, model: ModelConfig, *sources: str) -> list[Any]:
     """Return training pairs that fit, in one random order."""
-    tokenizer = load_tokenizer(model)
-    pairs = []
-    for source in sources:
-        found = prepare(DataConfig(path=str(options.data / f"{source}.jsonl.gz"))).pairs
-        pairs += [pair for pair in found if pair.split != "test"]
+    pairs = [pair for pair in pairs_of(options, *sources) if pair.split != "test"]
     order = np.random.default_rng(0).permutation(len(pairs))
     wanted = max(options.repeats * options.pairs, options.worth_pairs) * 2
-    pairs = [pairs[number] for number in order[:wanted]]
-    encoded = encode_pairs(tokenizer, pairs, max_length=MAX_LENGTH)
-    return [
-        pair
-        for pair, ids in zip(pairs, encoded, strict=True)
-        if fit_problem(ids, max_length=MAX_LENGTH) is None
-    ]
+    return fitting([pairs[number] for number in order[:wanted]], model)
 
 
 if __name__ == "__main__":

@@ -34,7 +34,7 @@ def shaken(branches: Branches, branch: int) -> None:
 def test_before_training_a_branch_is_the_model_with_another_head(llama, texts) -> None:
     branches = branched(llama)
     with torch.no_grad():
-        scores = branches.scores(1, branches.enter(texts), range(len(texts)))
+        scores = branches.scores(1, branches.enter(texts))
         model = load_reward_model(llama, seed=0)
         model.score.weight.copy_(branches.parameters_of(1)[-1][None])
         for number, ids in enumerate(texts):
@@ -49,19 +49,20 @@ def test_any_part_of_what_entered_is_scored_alike(llama, texts) -> None:
     with torch.no_grad():
         entered = branches.enter(texts)
         for branch in range(3):
-            whole = branches.scores(branch, entered, range(len(texts)))
+            whole = branches.scores(branch, entered)
             assert whole.std() > 1e-2
-            part = branches.scores(branch, entered, [4, 1])
+            part = branches.scores(branch, branches.pick(entered, [4, 1]))
             torch.testing.assert_close(part, whole[[4, 1]], atol=1e-5, rtol=0)
-            alone = branches.scores(branch, branches.enter([texts[1]]), [0])
+            alone = branches.scores(branch, branches.enter([texts[1]]))
             torch.testing.assert_close(alone, whole[[1]], atol=1e-5, rtol=0)
-        assert (branches.scores(0, entered, [1]) - branches.scores(1, entered, [1])).abs() > 1e-3
+        one = branches.pick(entered, [1])
+        assert (branches.scores(0, one) - branches.scores(1, one)).abs() > 1e-3
 
 
 def test_gradients_reach_one_branch_alone(llama, texts) -> None:
     branches = branched(llama)
     entered = branches.enter(texts)
-    branches.scores(1, entered, [0, 2]).sum().backward()
+    branches.scores(1, branches.pick(entered, [0, 2])).sum().backward()
     with_gradient = [
         {index for index, p in enumerate(branches.parameters_of(branch)) if p.grad is not None}
         for branch in range(3)

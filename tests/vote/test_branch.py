@@ -119,6 +119,7 @@ path, pairs, work, out, after = sys.argv[1:]
 branch.LEAST_SAVE_EVERY, branch.NUM_SAVES, branch.READ_PAIRS = 5, 10**6, 16
 if int(after):
     branch.write_bytes = kill_after(branch.write_bytes, int(after))
+    branch.write_array = kill_after(branch.write_array, int(after))
 trains = np.load(Path(pairs).with_name("halves.npy"))
 config = BranchConfig(num_layers=1, rank=4, batch_size=4, learning_rate=3e-3, epochs=2)
 votes = branch.branch_votes(read_pairs(Path(pairs)), trains_NK=trains, model=ModelConfig(path=path),

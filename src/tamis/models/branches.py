@@ -5,22 +5,22 @@ Shapes: S sequences, T tokens, D hidden.
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import cast
 
 import torch
-from peft import LoraConfig, inject_adapter_in_model
+from peft import inject_adapter_in_model
 from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
 from tamis.errors import ConfigError, shorten
+from tamis.models.adapter import lora_settings
 from tamis.models.config import ModelConfig
-from tamis.models.head import INIT_SCALE
+from tamis.models.head import initial_weight
 from tamis.models.load import load_reward_model, to_accelerator
 from tamis.models.rows.choose import choose_rows
 from tamis.models.rows.forward import LayerReached, TreeForward, decoder_layers
@@ -31,13 +31,10 @@ from tamis.models.source import quiet
 
 @dataclass(frozen=True, slots=True)
 class Entered:
-    """S sequences as they enter the first block that differs between branches.
-
-    ``rows`` holds, for each sequence, where its tokens are in ``hidden_1TD``.
-    """
+    """S sequences, laid out as a tree, as they enter the first block that differs."""
 
     sequences: Sequence[tuple[int, ...]]
-    rows: tuple[tuple[int, ...], ...]
+    tree: PrefixTree
     hidden_1TD: Tensor
 
 
@@ -84,10 +81,11 @@ class Branches:
         self._forward = cast(TreeForward, model.forward)
         self._first = len(layers) - num_layers
         targets = _linear_layers(model, within=layers[self._first :])
+        size = int(model.config.get_text_config().hidden_size)
         self._parameters = [
             [
                 *_adapter(model, targets, name=_name(number), rank=rank, seed=seed),
-                _head(model, seed),
+                nn.Parameter(initial_weight(size, seed=seed).to(model.device)),
             ]
             for number, seed in enumerate(seeds)
         ]
@@ -106,23 +104,29 @@ class Branches:
         """Run the trunk below the branches over all sequences, each common prefix once."""
         tree = self._plan.tree(sequences)
         hidden_1TD = self._run(tree, first=0, entering_1TD=None, stop=self._first)
-        return Entered(sequences, _rows(tree), hidden_1TD)
+        return Entered(sequences, tree, hidden_1TD)
 
-    def scores(self, branch: int, entered: Entered, which: Sequence[int]) -> Tensor:
-        """Return a branch's rewards of some of the sequences that entered, float32 [len(which)].
+    def pick(self, entered: Entered, which: Sequence[int]) -> Entered:
+        """Return some of the sequences that entered; the trunk does not run again."""
+        sequences = [entered.sequences[number] for number in which]
+        tree = self._plan.tree(sequences)
+        source = [0] * len(tree.token_ids)
+        for number, rows in zip(which, tree.rows, strict=True):
+            for row, row_entered in zip(rows, entered.tree.rows[number], strict=True):
+                source[row] = row_entered
+        picked_T = torch.tensor(source, device=entered.hidden_1TD.device)
+        return Entered(sequences, tree, entered.hidden_1TD.index_select(1, picked_T))
+
+    def scores(self, branch: int, entered: Entered) -> Tensor:
+        """Return a branch's rewards of the sequences that entered, float32 [S].
 
         Gradients reach the branch's parameters alone, unless they are switched off.
         """
         for layer in self._adapted:
             layer.set_adapter(_name(branch))
-        tree = self._plan.tree([entered.sequences[number] for number in which])
-        source = [0] * len(tree.token_ids)
-        for number, rows in zip(which, _rows(tree), strict=True):
-            for row, row_entered in zip(rows, entered.rows[number], strict=True):
-                source[row] = row_entered
-        picked_T = torch.tensor(source, device=entered.hidden_1TD.device)
-        entering_1TD = entered.hidden_1TD.index_select(1, picked_T)
-        states_SD = self._run(tree, first=self._first, entering_1TD=entering_1TD, stop=None)
+        states_SD = self._run(
+            entered.tree, first=self._first, entering_1TD=entered.hidden_1TD, stop=None
+        )
         return torch.mv(states_SD.float(), self._parameters[branch][-1])
 
     def _run(
@@ -161,10 +165,10 @@ def _adapter(
     model: PreTrainedModel, targets: list[str], *, name: str, rank: int, seed: int
 ) -> list[nn.Parameter]:
     """Add low-rank updates to some layers, in place, and return their weights."""
-    settings = LoraConfig(r=rank, lora_alpha=2 * rank, lora_dropout=0.0, target_modules=targets)
+    settings = lora_settings(model, rank=rank, target_modules=targets)
     with torch.random.fork_rng(), quiet(), warnings.catch_warnings():
-        # several adapters in one model are the purpose, and peft turns Conv1D round by itself
-        warnings.simplefilter("ignore", UserWarning)
+        # several adapters in one model are the purpose
+        warnings.filterwarnings("ignore", message="Already found a `peft_config`")
         torch.manual_seed(seed)
         inject_adapter_in_model(settings, model, adapter_name=name)
     return [p for found, p in model.named_parameters() if f".{name}." in found]
@@ -181,25 +185,3 @@ def _linear_layers(model: PreTrainedModel, *, within: nn.ModuleList) -> list[str
         for name, module in model.named_modules()
         if id(module) in inside and isinstance(module, nn.Linear | Conv1D)
     ]
-
-
-def _head(model: PreTrainedModel, seed: int) -> nn.Parameter:
-    size = int(model.config.get_text_config().hidden_size)
-    generator = torch.Generator().manual_seed(seed)
-    weight_D = torch.empty(size).normal_(std=INIT_SCALE / math.sqrt(size + 1), generator=generator)
-    return nn.Parameter(weight_D.to(model.device))
-
-
-def _rows(tree: PrefixTree) -> tuple[tuple[int, ...], ...]:
-    """Return where the tokens of each sequence are in the tree."""
-    starts = [0]
-    for length in tree.lengths:
-        starts.append(starts[-1] + length)
-    return tuple(
-        tuple(
-            row
-            for node in tree.paths[tree.node_of_token[read]]
-            for row in range(starts[node], starts[node + 1])
-        )
-        for read in tree.reads
-    )

@@ -51,7 +51,6 @@ def model_card(
     tokenizer: PreTrainedTokenizerBase,
     *,
     rows: Mapping[str, Any],
-    sections: str = "",
 ) -> str:
     """Return the Markdown text of the card.
 
@@ -59,7 +58,6 @@ def model_card(
         model: with ``mean`` and ``std`` in its configuration.
         tokenizer: with the reward template.
         rows: more rows of the table; ``mean`` and ``std`` are left out, the configuration has them.
-        sections: Markdown for the end.
     """
     begin, end = begin_token(tokenizer), end_token(tokenizer)
     example = str(tokenizer.apply_chat_template(list(EXAMPLE), tokenize=False))
@@ -74,8 +72,7 @@ def model_card(
         "centring": f"mean {model.config.mean:g}, std {model.config.std:g}",
         **{key: value for key, value in rows.items() if key not in ("mean", "std")},
     }
-    text = CARD.format(
+    return CARD.format(
         architecture=type(model).__name__,
         rows="\n".join(f"| {key} | {value} |" for key, value in table.items()),
     )
-    return f"{text}\n{sections}" if sections else text

@@ -38,7 +38,6 @@ def save_checkpoint(
     path: Path,
     *,
     card: Mapping[str, Any],
-    sections: str = "",
 ) -> None:
     """Write model, tokenizer, template and model card to the directory ``path``, all or nothing.
 
@@ -51,7 +50,6 @@ def save_checkpoint(
         path: a directory; what is there is replaced.
         card: more rows of the card. ``mean`` and ``std`` (default 0 and 1) say how to centre the
             scores and are written to the configuration, too.
-        sections: more Markdown for the end of the card, such as an evaluation.
 
     Raises:
         ConfigError: the directory cannot be written.
@@ -65,7 +63,7 @@ def save_checkpoint(
         with quiet():
             merged.save_pretrained(temporary)
             tokenizer.save_pretrained(temporary)
-        text = model_card(merged, tokenizer, rows=card, sections=sections)
+        text = model_card(merged, tokenizer, rows=card)
         (temporary / "README.md").write_text(text, encoding="utf-8")
         if path.exists():
             shutil.rmtree(path)

@@ -1,6 +1,6 @@
 """Encoded pairs that lie on disk: what training and head voters read of a data set.
 
-Shapes: N pairs; the 2N sequences of the pairs, chosen and rejected in turn.
+Shapes: N pairs, B of them; the 2N sequences of the pairs, chosen and rejected in turn.
 """
 
 from __future__ import annotations
@@ -89,6 +89,22 @@ class EncodedWriter:
         """Return all pairs."""
         prefix_N, cut_N = np.array(self._prefix, np.int32), np.array(self._cut, np.int32)
         return EncodedPairs(self._sequences.finish(), prefix_N=prefix_N, cut_N=cut_N)
+
+
+def distinct_sides(
+    pairs: Sequence[EncodedPair],
+) -> tuple[list[tuple[int, ...]], NDArray[np.int64], NDArray[np.int64]]:
+    """Return every sequence of B pairs once, shortest first, and which of them the sides are.
+
+    The second and third results say where the chosen and the rejected side of each pair are in
+    the first [B].
+    """
+    distinct = dict.fromkeys(ids for pair in pairs for ids in (pair.chosen, pair.rejected))
+    sequences = sorted(distinct, key=len)
+    place_of = {ids: place for place, ids in enumerate(sequences)}
+    chosen_B = np.array([place_of[pair.chosen] for pair in pairs], np.int64)
+    rejected_B = np.array([place_of[pair.rejected] for pair in pairs], np.int64)
+    return sequences, chosen_B, rejected_B
 
 
 def encode_in_chunks(

@@ -6,7 +6,6 @@ Shapes: M sequences, U distinct ones of a chunk, S of a batch, T tokens, L depth
 from __future__ import annotations
 
 import hashlib
-import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +21,7 @@ from tamis.models.config import ModelConfig
 from tamis.models.load import load_trunk, to_accelerator
 from tamis.models.rows.padded import length_batches, pad_right
 from tamis.models.source import locate
-from tamis.runs import fingerprint, progress, write_bytes
+from tamis.runs import fingerprint, progress, write_array
 from tamis.runs.scratch import Ragged, distinct
 
 Ints = NDArray[np.int64]
@@ -85,7 +84,7 @@ def pooled_features(
         for path, start, rows in zip(paths, starts, np.split(by_text_M, ends[:-1]), strict=True):
             if not path.is_file() and trunk is not None:
                 chunk = _texts(sequences, found.first_U[start : start + CHUNK])
-                _write_array(path, _chunk_features(trunk, chunk, batch_tokens=batch_tokens))
+                write_array(path, _chunk_features(trunk, chunk, batch_tokens=batch_tokens))
             features_ULD = np.load(path)
             yield TextFeatures(features_ULD, rows, found.which_M[rows] - start)
             advance(len(features_ULD))
@@ -148,9 +147,3 @@ def _chunk_key(chunk: Sequence[tuple[int, ...]], model_key: str, batch_tokens: i
     for ids in chunk:
         digest.update(np.asarray(ids, np.int64).tobytes() + b"|")
     return digest.hexdigest()[:24]
-
-
-def _write_array(path: Path, array: NDArray[np.float32]) -> None:
-    stream = io.BytesIO()
-    np.save(stream, array)
-    write_bytes(path, stream.getvalue())

@@ -67,13 +67,17 @@ def initialise_head(model: PreTrainedModel, *, seed: int) -> None:
     whose last norm has large weights can start far above ln 2.)
     """
     output = output_layer(model)
-    generator = torch.Generator().manual_seed(seed)
-    std = INIT_SCALE / math.sqrt(output.in_features + 1)
     with torch.no_grad():
-        weight = torch.empty(output.weight.shape).normal_(std=std, generator=generator)
-        output.weight.copy_(weight)
+        output.weight.copy_(initial_weight(output.in_features, seed=seed)[None])
         if output.bias is not None:
             output.bias.zero_()
+
+
+def initial_weight(size: int, *, seed: int) -> Tensor:
+    """Draw the weights of a new head [D] from ``seed`` alone; see `initialise_head`."""
+    generator = torch.Generator().manual_seed(seed)
+    std = INIT_SCALE / math.sqrt(size + 1)
+    return torch.empty(size).normal_(std=std, generator=generator)
 
 
 def output_layer(model: PreTrainedModel) -> nn.Linear:

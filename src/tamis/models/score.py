@@ -19,7 +19,8 @@ from tamis.errors import ConfigError
 from tamis.models.rows.choose import row_plan
 from tamis.models.rows.inputs import model_inputs
 from tamis.models.rows.padded import length_batches
-from tamis.models.tokenise import common_prefix, cut_answers, encode_pairs, pad_id_of
+from tamis.models.rows.tree import common_prefix
+from tamis.models.tokenise import cut_answers, encode_pairs, pad_id_of
 from tamis.runs import progress
 from tamis.types import Pair
 
@@ -125,12 +126,13 @@ def tree_batches(sequences: Sequence[Sequence[int]], *, batch_tokens: int) -> It
     >>> list(tree_batches([[1, 2, 3], [7, 8], [1, 2, 4]], batch_tokens=4))
     [[0, 2], [1]]
     """
-    order = sorted(range(len(sequences)), key=lambda index: tuple(sequences[index]))
+    rows = [tuple(sequence) for sequence in sequences]
+    order = sorted(range(len(rows)), key=rows.__getitem__)
     batch: list[int] = []
     num_tokens = 0
     for index in order:
-        ids = sequences[index]
-        new = len(ids) - (common_prefix(sequences[batch[-1]], ids) if batch else 0)
+        ids = rows[index]
+        new = len(ids) - (common_prefix(rows[batch[-1]], ids) if batch else 0)
         if batch and num_tokens + new > batch_tokens:
             yield batch
             batch, num_tokens, new = [], 0, len(ids)

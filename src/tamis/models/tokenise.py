@@ -10,6 +10,7 @@ from transformers import AutoConfig, AutoTokenizer, PreTrainedTokenizerBase
 
 from tamis.errors import ConfigError, DataError, shorten
 from tamis.models.config import ModelConfig
+from tamis.models.rows.tree import common_prefix
 from tamis.models.source import loading, locate
 from tamis.models.template import begin_token, end_token, read_template, reward_template
 from tamis.types import Conversation, Message, Pair
@@ -172,18 +173,6 @@ def pad_id_of(tokenizer: PreTrainedTokenizerBase) -> int:
     if not isinstance(tokenizer.pad_token_id, int):
         raise ConfigError(f"the tokenizer of {tokenizer.name_or_path!r} has no padding token")
     return tokenizer.pad_token_id
-
-
-def common_prefix(first: Sequence[int], second: Sequence[int]) -> int:
-    """Return how many leading ids two sequences share.
-
-    >>> common_prefix([1, 2, 3], [1, 2, 4, 5])
-    2
-    """
-    for index, (a, b) in enumerate(zip(first, second, strict=False)):
-        if a != b:
-            return index
-    return min(len(first), len(second))
 
 
 def _cut_prompt(

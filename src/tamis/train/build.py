@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any, cast
 
 import torch
-from peft import LoraConfig, PeftModel, get_peft_model
+from peft import PeftModel, get_peft_model
 from torch import Tensor
 from transformers import PreTrainedModel
-from transformers.pytorch_utils import Conv1D
 
 from tamis.errors import ConfigError
+from tamis.models.adapter import lora_settings
 from tamis.models.config import ModelConfig
 from tamis.models.head import head_name
 from tamis.models.load import load_reward_model
@@ -86,13 +86,12 @@ def dequantised_state(model: RewardModel) -> dict[str, Tensor]:
 
 
 def _with_adapters(model: PreTrainedModel, lora: AdapterConfig, *, seed: int) -> PeftModel:
-    settings = LoraConfig(
-        task_type="SEQ_CLS",
-        r=lora.rank,
-        lora_alpha=2 * lora.rank if lora.alpha is None else lora.alpha,
-        lora_dropout=0.0,
+    settings = lora_settings(
+        model,
+        rank=lora.rank,
+        alpha=lora.alpha,
         target_modules="all-linear",
-        fan_in_fan_out=any(isinstance(module, Conv1D) for module in model.modules()),  # GPT-2
+        task_type="SEQ_CLS",
         modules_to_save=[head_name(model)],
     )
     with torch.random.fork_rng(devices=[]), quiet():

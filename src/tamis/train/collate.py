@@ -1,6 +1,6 @@
 """From pair numbers to the tensors of a batch.
 
-Shapes: B pairs of a batch, S its distinct sequences, T tokens.
+Shape legend: B pairs of a batch, S its distinct sequences, T tokens.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from tamis.models.encoded import distinct_sides
 from tamis.models.rows.inputs import model_inputs
 from tamis.models.rows.plan import RowPlan
 from tamis.train.dataset import TrainingSet
@@ -30,13 +31,11 @@ def make_collate(data: TrainingSet, *, pad_id: int, plan: RowPlan) -> Collate:
     def collate(items: Sequence[Indices]) -> dict[str, Any]:
         numbers = [int(number) for item in items for number in item]
         pairs = [data.encoded[number] for number in numbers]
-        distinct = dict.fromkeys(side for pair in pairs for side in (pair.chosen, pair.rejected))
-        rows = sorted(distinct, key=len)
-        row_of = {ids: row for row, ids in enumerate(rows)}
+        sequences, chosen_B, rejected_B = distinct_sides(pairs)
         return {
-            **model_inputs(rows, plan=plan, pad_id=pad_id),
-            "chosen": torch.tensor([row_of[pair.chosen] for pair in pairs]),
-            "rejected": torch.tensor([row_of[pair.rejected] for pair in pairs]),
+            **model_inputs(sequences, plan=plan, pad_id=pad_id),
+            "chosen": torch.from_numpy(chosen_B),
+            "rejected": torch.from_numpy(rejected_B),
             "labels": torch.from_numpy(data.target_N[numbers]),
             "margin": torch.from_numpy(data.margin_N[numbers]),
             "weight": torch.from_numpy(data.weight_N[numbers]),

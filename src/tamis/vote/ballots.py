@@ -162,6 +162,11 @@ def collect(members: Sequence[Member], votes: Iterable[Floats]) -> Ballots:
     )
 
 
+def stream_seed(seed: int, *stream: int) -> int:
+    """Return a seed for torch that depends on ``seed`` and on a place, such as the voter's."""
+    return int(np.random.SeedSequence([seed, *stream]).generate_state(1)[0] % 2**31)
+
+
 def _uses(member: Member, *, asked: set[Estimator]) -> Iterator[tuple[Estimator, Bools]]:
     """Tell for which pairs the votes of a member count, and as which votes."""
     if member.estimator != "out_of_bag":

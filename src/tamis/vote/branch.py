@@ -18,11 +18,12 @@ from tamis.errors import ConfigError
 from tamis.losses.bradley_terry import bradley_terry
 from tamis.models.branches import Branches
 from tamis.models.config import ModelConfig
-from tamis.models.encoded import store_pairs
+from tamis.models.encoded import distinct_sides, store_pairs
 from tamis.models.score import tree_batches
 from tamis.models.tokenise import EncodedPair, load_tokenizer, pad_id_of
-from tamis.runs import progress, write_bytes
+from tamis.runs import progress, write_array, write_bytes
 from tamis.types import Pair
+from tamis.vote.ballots import stream_seed
 from tamis.vote.config import BranchConfig
 
 NUM_SAVES, LEAST_SAVE_EVERY = 10, 50
@@ -72,7 +73,7 @@ def branch_votes(
     encoded = store_pairs(tokenizer, pairs, max_length=max_length, folder=work)
     branches = Branches(
         model,
-        seeds=[_seed(seed, voter) for voter in range(trains_NK.shape[1])],
+        seeds=[stream_seed(seed, voter) for voter in range(trains_NK.shape[1])],
         num_layers=config.num_layers,
         rank=config.rank,
         pad_token_id=pad_id_of(tokenizer),
@@ -126,20 +127,19 @@ def _step(
 ) -> None:
     """Give every voter its gradient on its pairs of a batch."""
     pairs = [encoded[int(number)] for number in batch_B]
-    sequences = list(dict.fromkeys(ids for p in pairs for ids in (p.chosen, p.rejected)))
-    number_of = {ids: number for number, ids in enumerate(sequences)}
+    sequences, chosen_B, rejected_B = distinct_sides(pairs)
+    sides_2B = np.stack([chosen_B, rejected_B])
     with torch.no_grad():
         entered = branches.enter(sequences)
     for voter in range(trains_BK.shape[1]):
-        own = [pair for pair, trains in zip(pairs, trains_BK[:, voter], strict=True) if trains]
-        if not own:
+        if not trains_BK[:, voter].any():
             continue
-        which = list(dict.fromkeys(number_of[ids] for p in own for ids in (p.chosen, p.rejected)))
-        at = {number: place for place, number in enumerate(which)}
-        scores_S = branches.scores(voter, entered, which)
-        chosen_B = scores_S[[at[number_of[pair.chosen]] for pair in own]]
-        rejected_B = scores_S[[at[number_of[pair.rejected]] for pair in own]]
-        loss = bradley_terry(chosen_B - rejected_B).mean()
+        own_2B = sides_2B[:, trains_BK[:, voter]]
+        which_S, place = np.unique(own_2B, return_inverse=True)
+        scores_S = branches.scores(voter, branches.pick(entered, which_S.tolist()))
+        scores_2B = scores_S[torch.from_numpy(place.reshape(own_2B.shape))]
+        gap_B = scores_2B[0] - scores_2B[1]
+        loss = bradley_terry(gap_B).mean()
         if not bool(torch.isfinite(loss)):
             raise ConfigError(
                 f"the vote diverged: the loss of voter {voter} is {loss.item()} at step {step}; "
@@ -176,7 +176,8 @@ def _read(
         for start in range(0, len(encoded), READ_PAIRS):
             path = work / "votes" / f"{start}.npy"
             if not path.is_file():
-                _write(path, _read_pairs(branches, encoded[start : start + READ_PAIRS], num_voters))
+                read_PK = _read_pairs(branches, encoded[start : start + READ_PAIRS], num_voters)
+                write_array(path, read_PK)
             read_PK = np.load(path, allow_pickle=False)
             votes_NK[start : start + len(read_PK)] = read_PK
             advance(len(read_PK))
@@ -184,22 +185,15 @@ def _read(
 
 
 def _read_pairs(branches: Branches, pairs: Sequence[EncodedPair], num_voters: int) -> Floats:
-    sequences = list(dict.fromkeys(ids for p in pairs for ids in (p.chosen, p.rejected)))
-    number_of = {ids: number for number, ids in enumerate(sequences)}
+    sequences, chosen_B, rejected_B = distinct_sides(pairs)
     scores_SK = np.empty((len(sequences), num_voters))
     with torch.no_grad():
         for batch in tree_batches(sequences, batch_tokens=READ_TOKENS):
             entered = branches.enter([sequences[number] for number in batch])
             for voter in range(num_voters):
-                scores_S = branches.scores(voter, entered, range(len(batch)))
+                scores_S = branches.scores(voter, entered)
                 scores_SK[batch, voter] = scores_S.cpu().numpy()
-    chosen = [number_of[pair.chosen] for pair in pairs]
-    rejected = [number_of[pair.rejected] for pair in pairs]
-    return np.asarray(scores_SK[chosen] - scores_SK[rejected])
-
-
-def _seed(seed: int, voter: int) -> int:
-    return int(np.random.SeedSequence([seed, voter]).generate_state(1)[0] % 2**31)
+    return np.asarray(scores_SK[chosen_B] - scores_SK[rejected_B])
 
 
 def _schedule(num_steps: int) -> Callable[[int], float]:
@@ -246,9 +240,3 @@ def _restore(
     optimizer.load_state_dict(state["optimizer"])
     schedule.load_state_dict(state["schedule"])
     return int(state["step"])
-
-
-def _write(path: Path, array: Floats) -> None:
-    stream = io.BytesIO()
-    np.save(stream, array)
-    write_bytes(path, stream.getvalue())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import math
 import shutil
 from collections.abc import Iterator, Sequence
@@ -14,9 +13,9 @@ from numpy.typing import NDArray
 
 from tamis.data import select_pairs
 from tamis.errors import ConfigError
-from tamis.runs import progress, write_bytes
+from tamis.runs import progress, write_array
 from tamis.types import Pair
-from tamis.vote.ballots import Member
+from tamis.vote.ballots import Member, stream_seed
 from tamis.vote.config import VoteConfig
 
 MAX_PAIRS_ON_CPU = 1000
@@ -97,9 +96,7 @@ def _run(member: Member, *, pairs: Sequence[Pair], seed: int, fit: FitVoter, wor
     train = select_pairs(pairs, np.flatnonzero(member.trains_N))
     read = select_pairs(pairs, np.flatnonzero(member.reads_N))
     gaps = fit(train, read=read, seed=_member_seed(seed, member), work=scratch)
-    buffer = io.BytesIO()
-    np.save(buffer, gaps, allow_pickle=False)
-    write_bytes(path, buffer.getvalue())
+    write_array(path, gaps)
     shutil.rmtree(scratch, ignore_errors=True)  # after the votes are safe: half of it is no use
     return gaps
 
@@ -111,5 +108,4 @@ def _member_seed(seed: int, member: Member) -> int:
         "cross_fitted": (1 + (member.fold or 0),),
         "out_of_bag": (0, 1),  # numpy takes (0, 0) for (0)
     }[member.estimator]
-    sequence = np.random.SeedSequence([seed, member.voter, *stream])
-    return int(sequence.generate_state(1)[0] % 2**31)
+    return stream_seed(seed, member.voter, *stream)

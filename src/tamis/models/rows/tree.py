@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import accumulate, pairwise
 
 MIN_SAVED = 8  # a node costs every layer a kernel call or two; a few tokens cost less
 
@@ -39,6 +40,20 @@ class PrefixTree:
         for node, parent in enumerate(self.parents):
             paths.append((*paths[parent], node) if parent >= 0 else (node,))
         return tuple(paths)
+
+    @cached_property
+    def starts(self) -> tuple[int, ...]:
+        """Where each node starts, and at last T, [M + 1]."""
+        return (0, *accumulate(self.lengths))
+
+    @cached_property
+    def rows(self) -> tuple[tuple[int, ...], ...]:
+        """Where the tokens of each sequence are, in order [S]."""
+        spans = [range(start, stop) for start, stop in pairwise(self.starts)]
+        return tuple(
+            tuple(row for node in self.paths[self.node_of_token[read]] for row in spans[node])
+            for read in self.reads
+        )
 
     @cached_property
     def node_of_token(self) -> tuple[int, ...]:
@@ -74,7 +89,7 @@ def prefix_tree(sequences: Sequence[Sequence[int]], *, min_saved: int = MIN_SAVE
     while todo:
         start, stop, depth, parent = todo.pop()
         row, last = rows[order[start]], rows[order[stop - 1]]
-        shared = _agreement(row, last, start=depth)
+        shared = common_prefix(row, last, start=depth)
         if row == last or (shared - depth) * (stop - start - 1) >= min_saved:
             token_ids += row[depth:shared]
             positions += range(depth, shared)
@@ -91,10 +106,13 @@ def prefix_tree(sequences: Sequence[Sequence[int]], *, min_saved: int = MIN_SAVE
     )
 
 
-def _agreement(first: tuple[int, ...], second: tuple[int, ...], *, start: int) -> int:
-    """Return how many leading ids are the same, given that ``start`` of them are."""
-    end = min(len(first), len(second))
-    low, high = start, end
+def common_prefix(first: tuple[int, ...], second: tuple[int, ...], *, start: int = 0) -> int:
+    """Return how many leading ids two sequences share, given that ``start`` of them are the same.
+
+    >>> common_prefix((1, 2, 3), (1, 2, 4, 5))
+    2
+    """
+    low, high = start, min(len(first), len(second))
     while low < high:  # slices compare in C: a search by halves beats a loop over ids
         middle = (low + high + 1) // 2
         if first[low:middle] == second[low:middle]:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Callable
-from itertools import accumulate
 from typing import Any
 
 import torch
@@ -31,8 +30,7 @@ class AttendVarlen:
         if any(parent >= 0 for parent in tree.parents):
             raise UnsupportedAttentionError("variable-length attention shares no prefixes")
         self._function = function or _torch_function()
-        starts = [0, *accumulate(tree.lengths)]
-        self._starts = torch.tensor(starts, dtype=torch.int32, device=device)
+        self._starts = torch.tensor(tree.starts, dtype=torch.int32, device=device)
         self._longest = max(tree.lengths)
 
     def attend(self, query: Tensor, *, key: Tensor, value: Tensor, rule: Rule) -> Tensor:

@@ -1,0 +1,37 @@
+"""What all low-rank adapters have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from peft import LoraConfig
+from torch import nn
+from transformers.pytorch_utils import Conv1D
+
+
+def lora_settings(
+    model: nn.Module,
+    *,
+    rank: int,
+    target_modules: str | Sequence[str],
+    alpha: int | None = None,
+    **more: Any,
+) -> LoraConfig:
+    """Return LoRA without dropout for a model, GPT-2's turned layers included.
+
+    Args:
+        model: what the adapter is for.
+        rank: of the updates.
+        target_modules: names of layers, or ``all-linear``.
+        alpha: the updates are scaled by ``alpha / rank``; twice the rank unless it is given.
+        more: other settings of ``LoraConfig``.
+    """
+    return LoraConfig(
+        r=rank,
+        lora_alpha=2 * rank if alpha is None else alpha,
+        lora_dropout=0.0,
+        target_modules=target_modules if isinstance(target_modules, str) else list(target_modules),
+        fan_in_fan_out=any(isinstance(module, Conv1D) for module in model.modules()),
+        **more,
+    )
