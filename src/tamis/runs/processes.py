@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import atexit
+import gc
 import os
+import time
 from datetime import timedelta
 from functools import cache
 from typing import TypeVar
@@ -11,6 +13,7 @@ from typing import TypeVar
 Value = TypeVar("Value")
 
 LONGEST_STAGE = timedelta(days=30)
+LEAVING_S = 0.2
 
 
 def num_processes() -> int:
@@ -43,7 +46,12 @@ def from_main(value: Value) -> Value:
 
 @cache
 def leave_in_order() -> None:
-    """Close the connections of this process when it ends: threads left at them would abort it."""
+    """Let the threads of gloo come to rest before this process ends.
+
+    Such a thread may be the last to hold a tensor of a finished operation. Letting go of it takes
+    the interpreter's lock, and a thread that asks for the lock while the interpreter ends is ended
+    in a place where C++ can only abort (pytorch issue 190489).
+    """
     atexit.register(_leave)
 
 
@@ -52,3 +60,5 @@ def _leave() -> None:
 
     if distributed.is_initialized():
         distributed.destroy_process_group()
+        gc.collect()  # a group that nothing holds any more waits for its threads
+        time.sleep(LEAVING_S)  # for the threads of one that is still held: without the lock
