@@ -27,7 +27,8 @@ def module(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("kind", "known"), [("denoise", "flip"), ("loss", "bradley_terry"), ("benchmark", "hhh")]
+    ("kind", "known"),
+    [("denoise", "flip"), ("loss", "hinge"), ("term", "pcrm"), ("benchmark", "hhh")],
 )
 def test_an_unknown_name_lists_the_known(kind, known):
     with pytest.raises(ConfigError, match=rf"unknown {kind} 'flipp'; expected one of .*{known}"):
@@ -47,7 +48,8 @@ def test_helpers_of_a_family_are_no_members():
     assert not {"config", "decision", "orient", "report", "tables"} & set(
         plugins.available("denoise")
     )
-    assert "reduce" not in plugins.available("loss")
+    assert not {"reduce", "settings"} & set(plugins.available("loss"))
+    assert not {"view", "similarity"} & set(plugins.available("term"))
     assert "pairs" in plugins.available("benchmark")
     with pytest.raises(ConfigError, match="unknown denoise 'tables'"):
         plugins.load("denoise", "tables")
@@ -80,6 +82,14 @@ def test_a_module_without_the_entry_point_is_named(module):
         plugins.load("denoise", path)
     with pytest.raises(ConfigError, match=r"my_plugins\.empty lacks the function 'empty'"):
         plugins.load("loss", path)
+
+
+def test_what_else_a_module_offers_is_found_or_nothing(module):
+    path = module("partly", "LIMIT = 3\ndef loss(view, *, settings):\n    return view\n")
+    assert plugins.offered("term", path, "LIMIT") == 3
+    assert plugins.offered("term", path, "columns") is None
+    with pytest.raises(ConfigError, match="unknown term 'partly'"):
+        plugins.offered("term", "partly", "LIMIT")
 
 
 @pytest.mark.parametrize("name", ["no_such_package.flip", "my_plugins.nothing", ".flip", "flip."])

@@ -9,17 +9,19 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from collections.abc import Callable
+from types import ModuleType
 from typing import Any, Literal
 
 from tamis.errors import ConfigError
 
-Kind = Literal["benchmark", "denoise", "loss"]
+Kind = Literal["benchmark", "denoise", "loss", "term"]
 
 # family -> (package, entry point; None: the function is named like its module)
 FAMILIES: dict[Kind, tuple[str, str | None]] = {
     "benchmark": ("tamis.evaluate.benchmarks", "load"),
     "denoise": ("tamis.denoise", "decide"),
     "loss": ("tamis.losses", None),
+    "term": ("tamis.terms", "loss"),
 }
 
 
@@ -32,22 +34,25 @@ def load(kind: Kind, name: str) -> Callable[..., Any]:
     >>> load("denoise", "flip").__name__
     'decide'
     """
-    package, _ = FAMILIES[kind]
-    if "." not in name and name not in available(kind):
-        raise ConfigError(
-            f"unknown {kind} {name!r}; expected one of {', '.join(available(kind))}, "
-            "or a dotted path of a module"
-        )
-    path = name if "." in name else f"{package}.{name}"
-    try:
-        module = importlib.import_module(path)
-    except (ImportError, SyntaxError, TypeError, ValueError) as error:
-        raise ConfigError(f"{kind} {name!r}: cannot import {path}: {error}") from error
-    entry = getattr(module, _entry(kind, path), None)
+    module = _module(kind, name)
+    entry_name = _entry(kind, module.__name__)
+    entry = getattr(module, entry_name, None)
     if not callable(entry):
-        raise ConfigError(f"{kind} {name!r}: {path} lacks the function {_entry(kind, path)!r}")
+        raise ConfigError(f"{kind} {name!r}: {module.__name__} lacks the function {entry_name!r}")
     function: Callable[..., Any] = entry
     return function
+
+
+def offered(kind: Kind, name: str, attribute: str) -> Any:
+    """Return what else the module of a plug-in offers under a name, or ``None``.
+
+    Raises:
+        ConfigError: there is no such module.
+
+    >>> offered("loss", "bradley_terry", "BOUNDED")
+    False
+    """
+    return getattr(_module(kind, name), attribute, None)
 
 
 def available(kind: Kind) -> list[str]:
@@ -63,6 +68,20 @@ def available(kind: Kind) -> list[str]:
     return sorted(
         name for name, module in modules if callable(getattr(module, _entry(kind, name), None))
     )
+
+
+def _module(kind: Kind, name: str) -> ModuleType:
+    package, _ = FAMILIES[kind]
+    if "." not in name and name not in available(kind):
+        raise ConfigError(
+            f"unknown {kind} {name!r}; expected one of {', '.join(available(kind))}, "
+            "or a dotted path of a module"
+        )
+    path = name if "." in name else f"{package}.{name}"
+    try:
+        return importlib.import_module(path)
+    except (ImportError, SyntaxError, TypeError, ValueError) as error:
+        raise ConfigError(f"{kind} {name!r}: cannot import {path}: {error}") from error
 
 
 def _entry(kind: Kind, path: str) -> str:

@@ -1,5 +1,6 @@
 """What every base loss has to satisfy; a new file in the folder is tested without an edit here."""
 
+import inspect
 import math
 
 import pytest
@@ -10,14 +11,26 @@ from hypothesis import strategies as st
 from tamis import plugins
 from tamis.losses.bradley_terry import bradley_terry
 from tamis.losses.reduce import pair_loss
+from tamis.losses.settings import for_batch
 
-NAMES = plugins.available("loss")
+NAMES = [*plugins.available("loss"), "house_losses.squared_hinge"]
 GAPS = torch.tensor([-1e4, -30.0, -1.0, -1e-3, 0.0, 1e-3, 1.0, 30.0, 1e4])
 
 
+def per_pair(name):
+    """Return a member of the family; in a loss of rankings each pair has a winner of its own."""
+    bound = for_batch(plugins.load("loss", name))
+    return lambda gap_B: bound(torch.arange(len(gap_B)))(gap_B)
+
+
 @pytest.fixture(params=NAMES)
-def phi(request):
-    return plugins.load("loss", request.param)
+def name(request):
+    return request.param
+
+
+@pytest.fixture
+def phi(name):
+    return per_pair(name)
 
 
 def gradient(phi, gap_B):
@@ -26,8 +39,9 @@ def gradient(phi, gap_B):
     return slope_B
 
 
-def test_the_folder_has_the_reference_loss():
-    assert "bradley_terry" in NAMES
+def test_the_folder_has_the_promised_losses():
+    promised = ["bradley_terry", "focal", "generalised_cross_entropy", "hinge"]
+    assert plugins.available("loss") == [*promised, "noise_corrected", "plackett_luce"]
 
 
 def test_it_is_finite_and_per_pair(phi):
@@ -43,8 +57,27 @@ def test_it_never_rewards_a_smaller_gap(phi):
     assert phi(torch.tensor([-1.0])) > phi(torch.tensor([1.0]))
 
 
+def test_it_is_bounded_where_it_says_so(name, phi):
+    near, far = phi(torch.tensor([-5e3, 5e3])), phi(torch.tensor([-1e4, 1e4]))
+    has_stopped = bool((far - near).abs().max() < 1e-3)
+    assert plugins.offered("loss", name, "BOUNDED") is has_stopped
+
+
+def test_its_gradient_is_that_of_finite_differences(phi):
+    gap_B = torch.tensor([-3.1, -0.7, 0.2, 2.6], dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(phi, gap_B)
+
+
 def test_a_pair_does_not_depend_on_its_batch(phi):
     assert torch.equal(phi(GAPS)[2:3], phi(GAPS[2:3]))
+
+
+def test_its_docstring_has_an_example_and_explains_its_settings(name):
+    loss = plugins.load("loss", name)
+    assert ">>>" in loss.__doc__
+    assert "Args:" in loss.__doc__
+    for setting in inspect.signature(loss).parameters:
+        assert f"        {setting}: " in loss.__doc__
 
 
 @given(
@@ -55,7 +88,7 @@ def test_a_pair_does_not_depend_on_its_batch(phi):
 )
 @pytest.mark.parametrize("name", NAMES)
 def test_swapping_the_sides_leaves_the_loss_unchanged(name, delta, margin, target, weight):
-    phi = plugins.load("loss", name)
+    phi = per_pair(name)
     delta, margin, target, weight = (
         torch.tensor([float(x)], dtype=torch.float32) for x in (delta, margin, target, weight)
     )

@@ -13,7 +13,8 @@ from tamis.models.score import score_pairs
 from tamis.models.tokenise import encode_pairs, load_tokenizer
 from tamis.train.collate import make_collate
 from tamis.train.dataset import count_kinds, training_set
-from tamis.train.objective import base_objective, length_blocks, pair_gaps
+from tamis.train.objective import base_objective
+from tamis.train.reading import length_blocks, read_last
 from tamis.types import Message, Pair, Verdict, messages_key
 
 PADDED = RowPlan("padded", "for the test")
@@ -97,7 +98,8 @@ def test_gaps_are_those_of_the_scorer(any_model, tokenizer, pairs):
     batch = make_collate(data, pad_id=tokenizer.pad_token_id, plan=PADDED)([np.arange(len(pairs))])
     scores = score_pairs(model, tokenizer, pairs, max_length=256)
     with torch.no_grad():
-        delta_B = pair_gaps(model, batch).numpy()
+        reading = read_last(model, batch)
+        delta_B = (reading.chosen_B - reading.rejected_B).numpy()
     np.testing.assert_allclose(delta_B, scores.chosen_N - scores.rejected_N, atol=1e-5)
 
 

@@ -65,7 +65,7 @@ assert all(torch.equal(weight, before[name]) for name, weight in whole.items())
 
 def uneven(model, texts):
     scores = torch.cat([model(input_ids=text).logits[:, 0] for text in texts])
-    return Outcome(loss_B=scores, delta_B=scores)
+    return Outcome(loss_B=scores, chosen_B=scores, rejected_B=scores)
 
 mine = texts[:1] if is_main else texts[1:]
 outcome = in_step(uneven)(model, mine)

@@ -3,6 +3,8 @@
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
+BOUNDED = False
+
 
 def bradley_terry(gap_B: Tensor) -> Tensor:
     """Return ``-log sigmoid(gap)``, the negative log-likelihood that the better answer wins.

@@ -9,6 +9,35 @@ from pydantic import Field, model_validator
 from tamis.types import Config
 
 Tracker = Literal["tensorboard", "trackio", "wandb"]
+TermValue = bool | int | float | str | None
+
+
+class ObjectiveConfig(Config):
+    """What is minimised: settings of the base loss, and terms beside it."""
+
+    base_coefficient: float = Field(1.0, ge=0, description="what the base loss is multiplied with")
+    loss_settings: dict[str, float] = Field(
+        default_factory=dict, description="settings of the base loss, such as gamma of focal"
+    )
+    terms: dict[str, dict[str, TermValue]] = Field(
+        default_factory=dict,
+        description="terms to add, each with its coefficient and settings; a module of "
+        "tamis.terms, or a dotted path of a module",
+    )
+    form: Literal["sequence", "token"] = Field(
+        "sequence",
+        description="token compares answers at every token from the first that differs, not at "
+        "their last alone; decoders only, rows padded",
+    )
+
+    @model_validator(mode="after")
+    def _check_something(self) -> ObjectiveConfig:
+        if self.base_coefficient == 0 and not self.terms:
+            raise ValueError(
+                "base_coefficient is 0 and there are no terms, so nothing is minimised; "
+                "name a term, or choose a base_coefficient above 0"
+            )
+        return self
 
 
 class AdapterConfig(Config):
@@ -101,6 +130,9 @@ class TrainConfig(Config):
     loss: str = Field(
         "bradley_terry", description="module of tamis.losses, or a dotted path of a module"
     )
+    objective: ObjectiveConfig = Field(
+        default_factory=ObjectiveConfig, description="settings of the loss, and terms beside it"
+    )
     epochs: float = Field(1.0, gt=0, description="passes over the pairs; parts of one are allowed")
     max_steps: int | None = Field(None, ge=1, description="stop after so many optimiser steps")
     batch_size: int = Field(16, ge=1, description="pairs of an optimiser step, on all processes")
@@ -133,6 +165,13 @@ class TrainConfig(Config):
             raise ValueError(
                 f"fsdp is {self.compute.fsdp} and quantise is {self.lora.quantise}; choose one"
             )
+        if self.objective.form == "token" and self.compute.rows not in ("auto", "padded"):
+            raise ValueError(
+                f"form is token and rows is {self.compute.rows}; tokens are scored in padded rows "
+                "alone, leave rows out"
+            )
+        if self.objective.form == "token" and self.compute.fsdp != "none":
+            raise ValueError(f"form is token and fsdp is {self.compute.fsdp}; choose one")
         return self
 
     def identity(self) -> dict[str, Any]:

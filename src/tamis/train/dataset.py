@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from array import array
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
@@ -36,7 +36,8 @@ class TrainingSet:
     The token ids lie on disk. ``prompts`` tells which pairs share a prompt, and so may share
     answers (pairs without a prompt: a group); it is the prompt's place among all, sorted by text.
     ``group_N`` is a number for the pair's group (of the prompt where it has none), for holding
-    out. ``length_N`` counts the tokens of each pair, the common prefix once.
+    out. ``length_N`` counts the tokens of each pair, the common prefix once. ``source_N`` says
+    which of the given pairs each one is, and ``swapped_N`` whether it was turned.
     """
 
     encoded: Sequence[EncodedPair]
@@ -46,8 +47,14 @@ class TrainingSet:
     target_N: NDArray[np.float32]
     margin_N: NDArray[np.float32]
     weight_N: NDArray[np.float32]
-    num_swapped: int
+    source_N: NDArray[np.int64]
+    swapped_N: NDArray[np.bool_]
     left_out: list[Dropped]
+
+    @property
+    def num_swapped(self) -> int:
+        """How many pairs were turned."""
+        return int(self.swapped_N.sum())
 
 
 def training_set(
@@ -73,10 +80,12 @@ def training_set(
         for start in range(0, len(pairs), CHUNK_PAIRS):
             chunk = slice(start, start + CHUNK_PAIRS)
             judged = [verdicts[number] for number in verdict_N[chunk].tolist()]
-            weighty = kept.with_weight(pairs[chunk], judged)
+            weighty = kept.with_weight(pairs[chunk], judged, start=start)
             kept.add(
                 weighty,
-                encode_pairs(tokenizer, [item.pair for item in weighty], max_length=max_length),
+                encode_pairs(
+                    tokenizer, [item.pair for item in weighty.values()], max_length=max_length
+                ),
                 max_length=max_length,
             )
         left_out = [*kept.weightless, *kept.unfit]
@@ -94,7 +103,8 @@ def training_set(
             target_N=np.array(kept.target, np.float32),
             margin_N=np.array(kept.margin, np.float32),
             weight_N=np.array(kept.weight, np.float32),
-            num_swapped=kept.num_swapped,
+            source_N=np.array(kept.source, np.int64),
+            swapped_N=np.array(kept.swapped, np.bool_),
             left_out=left_out,
         )
 
@@ -119,27 +129,30 @@ class _Kept:
     target: array[float] = field(default_factory=_floats)
     margin: array[float] = field(default_factory=_floats)
     weight: array[float] = field(default_factory=_floats)
-    num_swapped: int = 0
+    source: array[int] = field(default_factory=lambda: array("q"))
+    swapped: array[int] = field(default_factory=lambda: array("b"))
     weightless: list[Dropped] = field(default_factory=list)
     unfit: list[Dropped] = field(default_factory=list)
 
-    def with_weight(self, pairs: Sequence[Pair], verdicts: Sequence[Verdict]) -> list[Oriented]:
-        """Turn the pairs, and note those of weight 0 instead."""
-        oriented = []
-        for pair, verdict in zip(pairs, verdicts, strict=True):
+    def with_weight(
+        self, pairs: Sequence[Pair], verdicts: Sequence[Verdict], *, start: int
+    ) -> dict[int, Oriented]:
+        """Turn the pairs, by number from ``start``, and note those of weight 0 instead."""
+        oriented = {}
+        for number, (pair, verdict) in enumerate(zip(pairs, verdicts, strict=True), start):
             _check(verdict)
             if verdict.weight > 0:
-                oriented.append(orient(pair, verdict))
+                oriented[number] = orient(pair, verdict)
             else:
                 detail = f"{pair.id}: {verdict.reason}"
                 self.weightless.append(Dropped(pair.row, NO_WEIGHT, detail))
         return oriented
 
     def add(
-        self, oriented: Sequence[Oriented], encoded: Sequence[EncodedPair], *, max_length: int
+        self, oriented: Mapping[int, Oriented], encoded: Sequence[EncodedPair], *, max_length: int
     ) -> None:
         """Append the pairs, and note those that cannot be trained on instead."""
-        for item, ids in zip(oriented, encoded, strict=True):
+        for (number, item), ids in zip(oriented.items(), encoded, strict=True):
             problem = fit_problem(ids, max_length=max_length)
             if problem is not None:
                 self.unfit.append(Dropped(item.pair.row, problem, item.pair.id))
@@ -150,7 +163,8 @@ class _Kept:
             self.target.append(item.verdict.target)
             self.margin.append(item.verdict.margin)
             self.weight.append(item.verdict.weight)
-            self.num_swapped += item.swapped
+            self.source.append(number)
+            self.swapped.append(item.swapped)
 
 
 def _prompt_key(pair: Pair) -> bytes:

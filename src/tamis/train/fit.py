@@ -9,12 +9,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor
-from transformers import TrainingArguments
 
-from tamis import plugins
+from tamis.data import select_pairs
+from tamis.errors import ConfigError
 from tamis.models.checkpoint import save_checkpoint
 from tamis.models.config import ModelConfig
 from tamis.models.load import to_accelerator
@@ -22,14 +20,17 @@ from tamis.models.rows.choose import choose_rows
 from tamis.models.rows.plan import RowPlan
 from tamis.models.source import quiet
 from tamis.models.tokenise import load_tokenizer, pad_id_of
-from tamis.runs import progress
+from tamis.runs import is_main, progress
+from tamis.runs.processes import from_main
+from tamis.terms.view import Columns, KnownPairs
 from tamis.train.arguments import check_trackers, steps_of, training_arguments
+from tamis.train.assemble import Assembled, assemble
 from tamis.train.build import RewardModel, base_of, dequantised_state, rebuilt, trainable_model
 from tamis.train.collate import make_collate
 from tamis.train.config import TrainConfig
 from tamis.train.dataset import TrainingSet, training_set
-from tamis.train.objective import base_objective
-from tamis.train.order import Indices, held_out_parts, hold_out, micro_batches, training_batches
+from tamis.train.parts import cut_parts, split_pairs
+from tamis.train.reading import token_head
 from tamis.train.record import card_rows, training_report
 from tamis.train.shard import shard
 from tamis.train.trainer import PairTrainer, last_complete, stopped_at
@@ -62,97 +63,97 @@ def fit(
             diverged, or a directory cannot be written.
     """
     started = time.monotonic()
-    phi = plugins.load("loss", train.loss)
+    assembled = assemble(train)
     check_trackers(train.watch)
     tokenizer = load_tokenizer(model)
     pad_id, max_length = pad_id_of(tokenizer), int(tokenizer.model_max_length)
     data = training_set(pairs, verdicts, tokenizer=tokenizer, max_length=max_length, work=work)
-    train_N, held_out_N = _split(data, train, seed=seed)
+    assembled.check(data)
+    columns = _columns(assembled, data, pairs=pairs, seed=seed, work=work)
+    split = split_pairs(data, train, seed=seed)
     last = last_complete(work)
-    num_steps = steps_of(train, num_pairs=len(train_N))
+    num_steps = steps_of(train, num_pairs=len(split.train_N))
     with quiet():
         arguments = training_arguments(
-            train, num_pairs=len(train_N), num_steps=num_steps, seed=seed, work=work
+            train, num_pairs=len(split.train_N), num_steps=num_steps, seed=seed, work=work
         )
         reward_model = trainable_model(model, train, seed=seed, pad_token_id=pad_id)
         plan = _prepare(reward_model, train, max_length=max_length)
     # a run that stopped early has no step left to make
     arguments.max_steps = stopped_at(last) or num_steps
+    parts = cut_parts(data, split, train=train, arguments=arguments, ranks=assembled.ranks)
     with quiet(), progress("training", total=arguments.max_steps) as advance:
         trainer = PairTrainer(
             reward_model,
             arguments,
-            objective=base_objective(phi),
-            collate=make_collate(data, pad_id=pad_id, plan=plan),
-            parts=_parts(data, train_N, train=train, seed=seed, arguments=arguments),
-            held_out=_held_out_parts(held_out_N, train=train, arguments=arguments),
+            objective=assembled.objective,
+            collate=make_collate(data, pad_id=pad_id, plan=plan, columns=columns),
+            parts=parts.training,
+            held_out=parts.held_out,
             patience=train.watch.patience,
             on_step=advance,
         )
         trainer.train(resume_from_checkpoint=last)
-        state = _state_to_save(trainer, reward_model, train)
-    report = training_report(train, data, state=trainer.state, num_held_out=len(held_out_N))
-    report["rows"] = asdict(plan)
+        trained = _trained(trainer, reward_model, model=model, train=train, seed=seed)
+    report = training_report(train, data, split=split, state=trainer.state)
+    report |= {"rows": asdict(plan), **parts.facts}
     if trainer.is_world_process_zero():
-        if state is not None:
-            reward_model = rebuilt(state, model, train, seed=seed, pad_token_id=pad_id)
-        save_checkpoint(reward_model, tokenizer, out, card=card_rows(train, report, seed=seed))
+        save_checkpoint(trained, tokenizer, out, card=card_rows(train, report, seed=seed))
     return {**report, "timing": {"elapsed_s": round(time.monotonic() - started, 3)}}
 
 
-def _split(data: TrainingSet, train: TrainConfig, *, seed: int) -> tuple[Indices, Indices]:
-    if train.watch.holdout_frac == 0:
-        return np.arange(len(data.encoded)), np.arange(0)
-    return hold_out(data.group_N, frac=train.watch.holdout_frac, seed=seed)
+def _columns(
+    assembled: Assembled, data: TrainingSet, *, pairs: Sequence[Pair], seed: int, work: Path
+) -> dict[str, Columns]:
+    """Return what the terms know of all pairs; the main process computes it for all."""
+    if not assembled.columns:
+        return {}
+    known = KnownPairs(
+        encoded=data.encoded,
+        pairs=select_pairs(pairs, data.source_N),
+        swapped_N=data.swapped_N,
+        work=work,
+    )
+    return from_main(assembled.known(known, seed=seed) if is_main() else {})
 
 
 def _prepare(reward_model: RewardModel, train: TrainConfig, *, max_length: int) -> RowPlan:
     """Bring the model to its device, choose its rows, and shard it where that is ours to do."""
-    base = base_of(reward_model)
+    base, rows = base_of(reward_model), train.compute.rows
     is_spread = train.compute.fsdp != "none"
     is_spread_by_launcher = any(os.environ.get(name) == "true" for name in SPREADING)
     if not (is_spread or is_spread_by_launcher or train.lora.quantise != "none"):
         to_accelerator(base)
-    plan = choose_rows(base, wanted=train.compute.rows, max_length=max_length)
+    if train.objective.form == "token":
+        rows = "padded"
+        token_head(base)
+        if is_spread_by_launcher:
+            raise ConfigError(
+                "form is token, which works neither with FSDP nor with DeepSpeed; launch with DDP, "
+                "or choose form sequence"
+            )
+    plan = choose_rows(base, wanted=rows, max_length=max_length)
     if is_spread and not torch.accelerator.is_available():
         shard(reward_model)
     return plan
 
 
-def _parts(
-    data: TrainingSet,
-    train_N: Indices,
+def _trained(
+    trainer: PairTrainer,
+    reward_model: RewardModel,
     *,
+    model: ModelConfig,
     train: TrainConfig,
     seed: int,
-    arguments: TrainingArguments,
-) -> list[Indices]:
-    """Return the micro-batches of all steps, in the order in which processes take turns."""
-    batches = training_batches(
-        data.prompts[train_N],
-        batch_size=train.batch_size,
-        sampler=train.sampler,
-        seed=seed,
-        num_steps=arguments.max_steps,
-        length_N=data.length_N[train_N],
-    )
-    num_micro = arguments.gradient_accumulation_steps * arguments.world_size
-    return micro_batches([train_N[batch] for batch in batches], num_micro=num_micro)
-
-
-def _held_out_parts(
-    held_out_N: Indices, *, train: TrainConfig, arguments: TrainingArguments
-) -> list[Indices]:
-    if not len(held_out_N):
-        return []
-    micro = train.compute.micro_batch_size or train.batch_size
-    return held_out_parts(held_out_N, batch_size=micro, num_processes=arguments.world_size)
-
-
-def _state_to_save(
-    trainer: PairTrainer, reward_model: RewardModel, train: TrainConfig
-) -> dict[str, Tensor] | None:
-    """Return the weights where the trained model cannot be saved as it is (all processes call)."""
+) -> RewardModel:
+    """Return the trained model, whole and not quantised, on the main process (all call)."""
     if trainer.is_sharded:
-        return trainer.whole_state()
-    return dequantised_state(reward_model) if train.lora.quantise != "none" else None
+        state = trainer.whole_state()
+    elif train.lora.quantise != "none":
+        state = dequantised_state(reward_model)
+    else:
+        return reward_model
+    if not trainer.is_world_process_zero():
+        return reward_model
+    pad_id = base_of(reward_model).config.pad_token_id
+    return rebuilt(state, model, train, seed=seed, pad_token_id=pad_id)

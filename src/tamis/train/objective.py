@@ -1,90 +1,93 @@
 """What training minimises, as a function of a model and a batch.
 
-Shapes: B pairs of a batch, S its distinct sequences.
+Shapes: B pairs of a batch, P places at which they are read (see `tamis.train.reading`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
-from tamis.losses.reduce import BaseLoss, pair_loss
+from tamis.losses.reduce import pair_loss
+from tamis.losses.settings import AnyLoss, for_batch
+from tamis.terms.view import View
+from tamis.train.reading import Read, read_last
 
-Batch = Mapping[str, Any]  # tensors, and a PrefixTree
-
-BLOCK_TOKENS = 512
+Batch = Mapping[str, Any]  # tensors, a PrefixTree, and tensors of terms by term and name
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The weighted loss and the gap (reward of chosen minus rejected) of each pair, float32."""
+    """The weighted loss of each pair and the scores of its two sides, float32."""
 
     loss_B: Tensor
-    delta_B: Tensor
+    chosen_B: Tensor
+    rejected_B: Tensor
+
+    @property
+    def delta_B(self) -> Tensor:  # noqa: N802
+        """Reward of chosen minus reward of rejected."""
+        return self.chosen_B - self.rejected_B
 
 
 Objective = Callable[[nn.Module, Batch], Outcome]
 
 
-def base_objective(phi: BaseLoss) -> Objective:
-    """Return the objective of a base loss on judged pairs: see `tamis.losses.reduce.pair_loss`."""
+@dataclass(frozen=True, slots=True)
+class WeightedTerm:
+    """A term of `tamis.terms`, its settings fixed, and what it is multiplied with."""
+
+    name: str
+    coefficient: float
+    loss: Callable[[View], Tensor]
+
+
+def base_objective(
+    phi: AnyLoss,
+    *,
+    coefficient: float = 1.0,
+    terms: Sequence[WeightedTerm] = (),
+    read: Read = read_last,
+) -> Objective:
+    """Return the objective of a base loss on judged pairs, with terms beside it.
+
+        coefficient * pair_loss(phi) + weight * sum over terms of coefficient_t * term_t
+
+    See `tamis.losses.reduce.pair_loss` for the first part. Where a pair is read at several places,
+    its loss is the mean over them.
+
+    Args:
+        phi: a base loss of `tamis.losses`, its settings fixed.
+        coefficient: of the base loss, at least 0.
+        terms: see `tamis.terms`; each sees its own columns alone.
+        read: which scores of a text count.
+    """
+    phi_of = for_batch(phi)
 
     def objective(model: nn.Module, batch: Batch) -> Outcome:
-        delta_B = pair_gaps(model, batch)
-        loss_B = pair_loss(
-            phi,
-            delta_B,
-            target_B=batch["labels"],
-            margin_B=batch["margin"],
-            weight_B=batch["weight"],
+        reading = read(model, batch)
+        weight_P = reading.spread(batch["weight"])
+        view = View(
+            score_chosen_B=reading.chosen_P,
+            score_rejected_B=reading.rejected_P,
+            target_B=reading.spread(batch["labels"]),
+            margin_B=reading.spread(batch["margin"]),
+            columns={},
         )
-        return Outcome(loss_B, delta_B)
+        loss_P = coefficient * pair_loss(
+            phi_of(batch["chosen"]),
+            view.delta_B,
+            target_B=view.target_B,
+            margin_B=view.margin_B,
+            weight_B=weight_P,
+        )
+        for term in terms:
+            columns_B = batch.get("columns", {}).get(term.name, {})
+            seen = replace(view, columns={n: reading.spread(c) for n, c in columns_B.items()})
+            loss_P = loss_P + term.coefficient * weight_P * term.loss(seen)
+        return Outcome(reading.mean(loss_P), reading.chosen_B, reading.rejected_B)
 
     return objective
-
-
-def pair_gaps(model: nn.Module, batch: Batch) -> Tensor:
-    """Return ``r_chosen - r_rejected`` of each pair, float32; each sequence is computed once."""
-    if "tree" in batch:
-        inputs = {name: batch[name] for name in ("tree", "input_ids", "position_ids")}
-        score_S: Tensor = model(**inputs).logits[:, 0].float()
-    else:
-        input_ids_ST, mask_ST = batch["input_ids"], batch["attention_mask"]
-        scores = [
-            model(input_ids=input_ids_ST[rows, :width], attention_mask=mask_ST[rows, :width]).logits
-            for rows, width in _blocks(mask_ST)
-        ]
-        score_S = torch.cat(scores)[:, 0].float()
-    return score_S.index_select(0, batch["chosen"]) - score_S.index_select(0, batch["rejected"])
-
-
-def length_blocks(lengths: Sequence[int]) -> list[tuple[slice, int]]:
-    """Cut rows that are sorted by length into blocks of similar length: (rows, width).
-
-    A block is at most a quarter padding in each row, unless it has fewer than 512 tokens, below
-    which a forward pass costs as much as its overhead.
-
-    >>> length_blocks([10, 600, 610])
-    [(slice(0, 1, None), 10), (slice(1, 3, None), 610)]
-    """
-    blocks: list[tuple[slice, int]] = []
-    end = len(lengths)
-    while end > 0:
-        width, start = lengths[end - 1], end - 1
-        while start > 0 and (
-            lengths[start - 1] >= 0.75 * width or (end - start) * width < BLOCK_TOKENS
-        ):
-            start -= 1
-        blocks.append((slice(start, end), width))
-        end = start
-    return blocks[::-1]
-
-
-def _blocks(mask_ST: Tensor) -> list[tuple[slice, int]]:
-    if mask_ST.device.type != "cpu":  # one large pass beats less padding there
-        return [(slice(None), mask_ST.shape[1])]
-    return length_blocks(mask_ST.sum(1).tolist())

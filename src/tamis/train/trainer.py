@@ -1,6 +1,7 @@
 """One thin subclass of transformers' Trainer; what differs comes in as functions.
 
-Shapes: B pairs of a micro-batch; 3 sums: of losses, of credits, of pairs.
+Shapes: B pairs of a micro-batch; 6 sums: of losses, of credits, of gaps without their sign, of
+scores, of squared scores (both means of a pair's two sides), of pairs.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from transformers import (
 from tamis.errors import ConfigError
 from tamis.runs import read_json, write_json
 from tamis.train.collate import Collate
-from tamis.train.objective import Objective
+from tamis.train.objective import Objective, Outcome
 from tamis.train.order import Indices
 from tamis.train.shard import holds_shards, in_step, whole_state
 
@@ -38,7 +39,8 @@ class PairTrainer(Trainer):
 
     The loss of an optimiser step is the sum of the weighted pair losses divided by the number of
     its pairs, over all accumulated micro-batches of all processes, so that 1 x 8 equals 8 x 1. Each
-    log entry holds the loss and the accuracy (ties count half) of one step.
+    log entry holds of one step: the loss, the accuracy (ties count half), the mean gap without its
+    sign (``mean_abs_delta``), and mean and standard deviation of the scores of all sides.
     """
 
     loss_is_scaled_for_ga = True
@@ -68,7 +70,7 @@ class PairTrainer(Trainer):
         self.model_accepts_loss_kwargs = True  # makes the Trainer count the pairs of a step
         self.is_sharded = self.is_fsdp_enabled or self.is_deepspeed_enabled or holds_shards(model)
         self._objective = in_step(objective) if self.is_sharded else objective
-        self._sums_3: Tensor | None = None
+        self._sums_6: Tensor | None = None
 
     def compute_loss(
         self,
@@ -82,7 +84,7 @@ class PairTrainer(Trainer):
         num_pairs = len(outcome.loss_B) if num_items_in_batch is None else num_items_in_batch
         # gradients are averaged over processes afterwards, and num_pairs counts all of theirs
         loss = outcome.loss_B.sum() / num_pairs * self.accelerator.num_processes
-        self._sums_3 = _add(self._sums_3, outcome.loss_B, outcome.delta_B)
+        self._sums_6 = _add(self._sums_6, outcome)
         return (loss, {"delta": outcome.delta_B}) if return_outputs else loss
 
     def evaluate(
@@ -91,19 +93,16 @@ class PairTrainer(Trainer):
         ignore_keys: list[str] | None = None,  # noqa: ARG002
         metric_key_prefix: str = "eval",
     ) -> dict[str, float]:
-        """Return (and log) loss and accuracy on all held-out pairs, over all processes, exactly."""
+        """Return (and log) the figures of all held-out pairs, over all processes, exactly."""
         model = cast(nn.Module, self.model)
         model.train(False)
-        sums_3: Tensor | None = None
+        sums_6: Tensor | None = None
         with torch.no_grad(), self.compute_loss_context_manager():
             for inputs in self.get_eval_dataloader():
                 outcome = self._objective(model, self._prepare_inputs(inputs))
-                sums_3 = _add(sums_3, outcome.loss_B, outcome.delta_B)
-        loss_sum, credit_sum, num_pairs = self.accelerator.reduce(sums_3, reduction="sum").tolist()
-        metrics = {
-            f"{metric_key_prefix}_loss": loss_sum / num_pairs,
-            f"{metric_key_prefix}_accuracy": credit_sum / num_pairs,
-        }
+                sums_6 = _add(sums_6, outcome)
+        figures = _figures(self.accelerator.reduce(sums_6, reduction="sum"))
+        metrics = {f"{metric_key_prefix}_{name}": value for name, value in figures.items()}
         self.log(metrics)
         self.control = self.callback_handler.on_evaluate(
             self.args, self.state, self.control, metrics
@@ -123,17 +122,15 @@ class PairTrainer(Trainer):
         Raises:
             ConfigError: the loss is not finite.
         """
-        if "loss" in logs and self._sums_3 is not None:
-            reduced = self.accelerator.reduce(self._sums_3, reduction="sum")
-            loss_sum, credit_sum, num_pairs = reduced.tolist()
-            self._sums_3 = None
-            if not math.isfinite(loss_sum):
+        if "loss" in logs and self._sums_6 is not None:
+            figures = _figures(self.accelerator.reduce(self._sums_6, reduction="sum"))
+            self._sums_6 = None
+            if not math.isfinite(figures["loss"]):
                 raise ConfigError(
-                    f"training diverged: the loss of step {self.state.global_step} is {loss_sum}; "
-                    f"try a learning_rate below {self.args.learning_rate:g}"
+                    f"training diverged: the loss of step {self.state.global_step} is "
+                    f"{figures['loss']}; try a learning_rate below {self.args.learning_rate:g}"
                 )
-            logs["loss"] = loss_sum / num_pairs
-            logs["accuracy"] = credit_sum / num_pairs
+            logs.update(figures)
         super().log(logs, start_time)
 
 
@@ -186,9 +183,30 @@ def _step_of(path: Path) -> int:
     return int(path.name.rpartition("-")[2])
 
 
-def _add(sums_3: Tensor | None, loss_B: Tensor, delta_B: Tensor) -> Tensor:
+def _add(sums_6: Tensor | None, outcome: Outcome) -> Tensor:
     with torch.no_grad():
+        delta_B = outcome.delta_B
+        chosen_B, rejected_B = outcome.chosen_B.double(), outcome.rejected_B.double()
         credit_B = (delta_B > 0).double() + 0.5 * (delta_B == 0).double()
-        count = torch.tensor(float(len(delta_B)), dtype=torch.float64, device=delta_B.device)
-        step_3 = torch.stack([loss_B.double().sum(), credit_B.sum(), count])
-        return step_3 if sums_3 is None else sums_3 + step_3
+        columns = (
+            outcome.loss_B.double(),
+            credit_B,
+            delta_B.double().abs(),
+            (chosen_B + rejected_B) / 2,
+            (chosen_B.square() + rejected_B.square()) / 2,
+            torch.ones_like(credit_B),
+        )
+        step_6 = torch.stack([column_B.sum() for column_B in columns])
+        return step_6 if sums_6 is None else sums_6 + step_6
+
+
+def _figures(sums_6: Tensor) -> dict[str, float]:
+    *sums, num_pairs = sums_6.tolist()
+    loss, accuracy, mean_abs_delta, mean, square = (value / num_pairs for value in sums)
+    return {
+        "loss": loss,
+        "accuracy": accuracy,
+        "mean_abs_delta": mean_abs_delta,
+        "score_mean": mean,
+        "score_std": math.sqrt(max(0.0, square - mean**2)),
+    }

@@ -29,6 +29,12 @@ def section(run: Path) -> Section | None:
     if left_out:
         parts = ", ".join(f"{kind} {count(n)}" for kind, n in left_out.items())
         text += f" Left out of training: {parts}."
+    scale = report.score_scale.get("training")
+    if scale is not None:
+        text += (
+            f" At the end the two scores of a pair are {number(scale['mean_abs_delta'])} apart on "
+            f"average, and all scores have a standard deviation of {number(scale['score_std'])}."
+        )
     blocks: list[Block] = [Text(text)]
     data: dict[str, Any] = asdict(report)
     if len(report.loss) > 1:
@@ -51,7 +57,12 @@ def running_mean(values: Floats, *, window: int) -> Floats:
 def _picture(report: TrainReport) -> Picture:
     steps = np.array([point.step for point in report.loss], dtype=np.float64)
     loss = np.array([point.loss for point in report.loss])
-    curves = [_curve("loss", steps, loss, reference=(math.log(2), "ln 2: knows nothing"))]
+    started = "The dashed line is where the loss began and what guessing reaches."
+    level, meaning = (float(loss[0]), "the first step"), started
+    if _is_bradley_terry(report):
+        level = (math.log(2), "ln 2: knows nothing")
+        meaning = "The dashed line is what a model reaches that gives every pair the gap zero."
+    curves = [_curve("loss", steps, loss, reference=level)]
     tail = max(1, len(loss) // 10)
     seen = (
         f"The loss goes from {number(float(loss[:tail].mean()), digits=3)} (mean of the first "
@@ -64,12 +75,17 @@ def _picture(report: TrainReport) -> Picture:
         first, last = float(accuracy[:tail].mean()), float(accuracy[-tail:].mean())
         seen += f", the accuracy on the training pairs from {percent(first)} to {percent(last)}"
     reading = (
-        "Thin: each logged step; thick: the running mean. The dashed line is what a model "
-        "reaches that gives every pair the gap zero. A training accuracy far above the share of "
-        "right labels means that the model learns wrong labels by heart."
+        f"Thin: each logged step; thick: the running mean. {meaning} A training accuracy far above "
+        "the share of right labels means that the model learns wrong labels by heart."
     )
     svg = training_curves(curves, alt=f"Loss and accuracy over the training steps. {seen}.")
     return Picture(svg, caption=f"{seen}.", reading=reading)
+
+
+def _is_bradley_terry(report: TrainReport) -> bool:
+    objective = {"loss": "bradley_terry", "terms": {}, "base_coefficient": 1.0} | report.objective
+    is_alone = not objective["terms"] and objective["base_coefficient"] == 1
+    return is_alone and objective["loss"] == "bradley_terry"
 
 
 def _curve(title: str, steps: Floats, values: Floats, *, reference: tuple[float, str]) -> Curve:

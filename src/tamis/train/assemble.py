@@ -1,0 +1,134 @@
+"""From the names in a recipe to an objective: the base loss, its settings, and its terms.
+
+Shapes: N pairs of the data set.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+from pydantic import ValidationError
+
+from tamis import plugins
+from tamis.errors import ConfigError, shorten
+from tamis.losses.settings import ranks, with_settings
+from tamis.terms.view import Columns, KnownPairs, TermSettings
+from tamis.train.config import TermValue, TrainConfig
+from tamis.train.dataset import TrainingSet
+from tamis.train.objective import Objective, WeightedTerm, base_objective
+from tamis.train.rankings import check_rankable
+from tamis.train.reading import read_last, read_tokens
+
+WHERE = "train.objective.terms"
+
+
+@dataclass(frozen=True, slots=True)
+class Assembled:
+    """An objective, and what has to be known of the pairs before it can be minimised.
+
+    Attributes:
+        loss: the name of the base loss.
+        objective: of a model and a batch.
+        ranks: the base loss looks at all pairs that a text wins in a batch.
+        columns: of each term that there is, the function that makes its columns.
+    """
+
+    loss: str
+    objective: Objective
+    ranks: bool
+    columns: Mapping[str, Callable[[KnownPairs, int], Columns]]
+
+    def check(self, data: TrainingSet) -> None:
+        """Check that the verdicts are such as the base loss can read.
+
+        Raises:
+            ConfigError: it ranks, and a target or a weight is neither 0 nor 1.
+        """
+        if self.ranks:
+            check_rankable(data, loss=self.loss)
+
+    def known(self, pairs: KnownPairs, *, seed: int) -> dict[str, Columns]:
+        """Return the columns of each term, for all pairs.
+
+        Raises:
+            ConfigError: a term cannot make them, or they are not one finite number a pair.
+        """
+        made = {name: columns(pairs, seed) for name, columns in self.columns.items()}
+        for term, columns in made.items():
+            for name, value_N in columns.items():
+                if np.shape(value_N) != (len(pairs.encoded),) or not np.isfinite(value_N).all():
+                    raise ConfigError(
+                        f"{WHERE}.{term}: its column {name!r} is not one finite number for each "
+                        f"of {len(pairs.encoded)} pairs"
+                    )
+        return {
+            term: {name: np.asarray(value_N, np.float32) for name, value_N in columns.items()}
+            for term, columns in made.items()
+        }
+
+
+def assemble(train: TrainConfig) -> Assembled:
+    """Find the base loss and the terms that a recipe names, and put them together.
+
+    Raises:
+        ConfigError: there is no such loss, term or setting, or they contradict each other.
+    """
+    chosen = train.objective
+    phi = with_settings(plugins.load("loss", train.loss), chosen.loss_settings, name=train.loss)
+    _check_ranking(train, is_ranking=ranks(phi))
+    terms: list[WeightedTerm] = []
+    columns: dict[str, Callable[[KnownPairs, int], Columns]] = {}
+    for name, content in chosen.terms.items():
+        loss = plugins.load("term", name)
+        settings = _settings(name, content)
+        terms.append(WeightedTerm(name, settings.coefficient, partial(loss, settings=settings)))
+        columns[name] = _maker(name, settings)
+    objective = base_objective(
+        phi,
+        coefficient=chosen.base_coefficient,
+        terms=terms,
+        read=read_last if chosen.form == "sequence" else read_tokens,
+    )
+    return Assembled(train.loss, objective, ranks(phi), columns)
+
+
+def _check_ranking(train: TrainConfig, *, is_ranking: bool) -> None:
+    if is_ranking and train.sampler != "group":
+        raise ConfigError(
+            f"loss {train.loss} ranks the answers to a prompt that are in one batch, and sampler "
+            f"is {train.sampler}, which scatters them; choose sampler group"
+        )
+    if is_ranking and train.objective.form == "token":
+        raise ConfigError(
+            f"loss {train.loss} ranks whole answers, and form is token; choose form sequence"
+        )
+
+
+def _settings(name: str, content: Mapping[str, TermValue]) -> TermSettings:
+    kind = plugins.offered("term", name, "Settings")
+    if not (isinstance(kind, type) and issubclass(kind, TermSettings)):
+        raise ConfigError(f"term {name!r} lacks a class Settings made from TermSettings")
+    try:
+        return kind.model_validate(dict(content))
+    except ValidationError as error:
+        problem = error.errors(include_url=False)[0]
+        where = ".".join((WHERE, name, *map(str, problem["loc"])))
+        if problem["type"] == "extra_forbidden":
+            raise ConfigError(
+                f"unknown key {where!r}; expected one of {', '.join(kind.model_fields)}"
+            ) from error
+        if problem["type"] == "value_error":  # of a rule of the term's, which says what it expects
+            raise ConfigError(f"{where}: {problem['ctx']['error']}") from error
+        raise ConfigError(
+            f"key {where!r} is {shorten(problem['input'])}: {problem['msg']}"
+        ) from error
+
+
+def _maker(name: str, settings: TermSettings) -> Callable[[KnownPairs, int], Columns]:
+    make = plugins.offered("term", name, "columns")
+    if make is None:
+        return lambda _pairs, _seed: {}
+    return lambda pairs, seed: dict(make(pairs, settings=settings, seed=seed))
