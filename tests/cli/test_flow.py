@@ -23,6 +23,7 @@ def test_stage_by_stage_through_one_run_directory(tamis, run, tiny_bert):
     voted = tamis("vote", run, *model, *voters)
     assert voted.code == 0, voted.err
     assert "vote against the label, cross-fitted" in voted.out
+    assert "1 of 2 voters give the order of all at Spearman" in voted.out
     assert f"written: {run}/vote" in voted.out
     assert len(read_strength(run / "vote" / "strength.parquet")["votes"][0]) == 2
     assert read_json(run / "vote" / "stage.json")["config"]["seed"] == 4

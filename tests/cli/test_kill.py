@@ -102,7 +102,7 @@ def test_a_vote_that_is_killed(spawn, tmp_path, make_preferences, tiny_bert, mom
         )
         assert found.read_bytes() == expected.read_bytes(), (name, moment)
     left = {path.name for path in vote.iterdir()}
-    assert left == {".lock", "strength.parquet", "report.json", "stage.json"}, moment
+    assert left == {".lock", "members", "strength.parquet", "report.json", "stage.json"}, moment
 
 
 @pytest.mark.slow

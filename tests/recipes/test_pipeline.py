@@ -199,6 +199,7 @@ def test_full_voters_vote_and_say_how_long_it_may_take(finished, make_recipe, tm
     assert {len(votes) for votes in table["votes"].to_pylist()} == {1}
     assert {p.name for p in (tmp_path / "vote").iterdir()} == {
         ".lock",
+        "members",
         "report.json",
         "stage.json",
         "strength.parquet",

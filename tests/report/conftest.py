@@ -35,6 +35,22 @@ MakeRun = Callable[..., Path]
 ALL = ("data", "vote", "denoise", "study", "train", "bench", "compare", "recipe.yaml")
 
 
+CONVERGENCE = {
+    "num_voters": 3,
+    "steps": [
+        {"num_voters": 1, "with_final": 0.9, "with_others": 0.8},
+        {"num_voters": 2, "with_final": 0.95, "with_others": None},
+        {"num_voters": 3, "with_final": 1.0, "with_others": None},
+    ],
+    "two_votes": 0.96,
+    "two_votes_at_most": 0.96,
+    "two_doubled": 0.98,
+    "num_enough": 3,
+    "enough_at": 0.95,
+    "is_enough": True,
+}
+
+
 def interval(value: float, half: float = 0.02) -> dict[str, Any]:
     return {"value": value, "low": value - half, "high": value + half, "num_items": 100}
 
@@ -128,6 +144,7 @@ def save_vote_report(run: Path, *, text: str, num_pairs: int) -> None:
             "num_pairs": num_pairs,
             "in_sample": {"negative_mean_frac": 0.0, "voter_correlation": 0.98},
             "cross_fitted": {"negative_mean_frac": 0.25, "voter_correlation": 0.7},
+            "convergence": CONVERGENCE | {"sentence": f"2 of 3 voters: enough {text}."},
             "against": {"gold": truth, "votes": None},
         },
     )

@@ -19,6 +19,7 @@ SECTIONS = [
     "data",
     "dropped",
     "strength",
+    "convergence",
     "spread",
     "agreement",
     "detection",
@@ -141,7 +142,7 @@ def test_two_equal_runs_give_identical_files_and_name_no_path(tmp_path, make_run
     ("folder", "expected"),
     [
         ("data", ["data", "dropped", "made"]),
-        ("vote", ["strength", "spread", "detection", "made"]),
+        ("vote", ["strength", "convergence", "spread", "detection", "made"]),
         ("denoise", ["denoise"]),
         ("train", ["training"]),
         ("bench", ["benchmarks"]),
@@ -159,8 +160,8 @@ def test_what_a_run_has_not_done_is_left_out(tmp_path, make_run, folder, expecte
 @pytest.mark.parametrize(
     ("missing", "expected"),
     [
-        ("data/report.json", ["data", "dropped", "strength", "spread", "agreement"]),
-        ("data/pairs.parquet", ["data", "dropped", "strength", "spread"]),
+        ("data/report.json", ["data", "dropped", "strength", "convergence", "spread"]),
+        ("data/pairs.parquet", ["data", "dropped", "strength", "convergence", "spread"]),
         ("vote/report.json", ["data", "dropped", "strength", "spread", "agreement"]),
     ],
 )

@@ -7,12 +7,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from tamis.errors import DataError
-from tamis.report.blocks import Exhibits, Fold, Table, Text
+from tamis.report.blocks import Exhibits, Fold, Picture, Table, Text
 from tamis.report.charts import Spread
 from tamis.report.sections import (
     agreement,
     before_after,
     benchmarks,
+    convergence,
     data,
     denoise,
     detection,
@@ -88,6 +89,30 @@ def test_strength_says_who_voted_on_a_pair(run):
         ("out-of-bag", "5", "25.0%", "0.70"),
         ("in-sample", "5", "0.0%", "0.98"),
     )
+
+
+def test_convergence_shows_what_is_measured_and_what_is_predicted(run):
+    found = convergence.section(run)
+    assert found.lead == "2 of 3 voters: enough ."
+    assert found.data["steps"][0] == {"num_voters": 1, "with_final": 0.9, "with_others": 0.8}
+    (picture,) = [block for block in found.blocks if isinstance(block, Picture)]
+    assert "with as many others, predicted" in picture.svg
+    assert "enough: 0.95" in picture.svg
+    assert "lower bound" not in picture.reading
+
+
+def test_convergence_of_voters_that_share_out_the_pairs_is_a_lower_bound(run):
+    edit(
+        run / "vote/report.json",
+        lambda report: report["convergence"].update(two_votes_at_most=0.98),
+    )
+    (picture,) = [b for b in convergence.section(run).blocks if isinstance(b, Picture)]
+    assert picture.reading.endswith("the prediction is a lower bound.")
+
+
+def test_voters_that_cannot_be_compared_have_no_convergence(run):
+    edit(run / "vote/report.json", lambda report: report.update(convergence=None))
+    assert convergence.section(run) is None
 
 
 def test_unknown_gold_is_neither_right_nor_wrong(run):

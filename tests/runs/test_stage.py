@@ -151,7 +151,9 @@ def test_an_error_keeps_scratch_worth_resuming(stage):
     assert names(stage.directory / "work") == ["chunk", "key"]
 
 
-@pytest.mark.parametrize("foreign", ["thesis.tex", "photos/me.png", "work/thesis.tex"])
+@pytest.mark.parametrize(
+    "foreign", ["thesis.tex", "photos/me.png", "work/thesis.tex", "members/me.png"]
+)
 def test_a_folder_of_somebody_else_is_refused_and_untouched(stage, produce, foreign):
     path = stage.directory / foreign
     path.parent.mkdir(parents=True)
@@ -160,6 +162,15 @@ def test_a_folder_of_somebody_else_is_refused_and_untouched(stage, produce, fore
         run_stage(stage, produce)
     assert path.read_text() == "years of work"
     assert produce.runs == 0
+
+
+def test_what_a_stage_keeps_outlives_its_settings_and_its_record(stage, produce):
+    write_text(stage.directory / "members" / "key", "of the votes")
+    write_text(stage.directory / "members" / "vote", "kept")
+    run_stage(stage, produce)
+    run_stage(replace(stage, config={"seed": 2}), produce)
+    assert (stage.directory / "members" / "vote").read_text() == "kept"
+    assert names(stage.directory) == ["members", "out.txt", RECORD, "sub"]
 
 
 def test_a_place_that_cannot_be_written_is_named(tmp_path):

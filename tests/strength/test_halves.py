@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from tamis.errors import ConfigError
 from tamis.strength.halves import balanced_halves
 
-EVEN = st.sampled_from([2, 4, 6, 10])
+EVEN = st.sampled_from([2, 4, 6, 10, 12, 20])
 
 
 def halves(groups, num_voters, *, seed=0):
@@ -44,11 +44,22 @@ def test_groups_stay_whole_and_voters_differ_by_one_group_at_most(groups, num_vo
 
 
 def test_two_voters_meet_as_often_as_chance_has_it():
-    """Among 6 voters, two that hold out the same pair: 3/6 * 2/5 of the pairs."""
-    held_out_NK = ~halves(np.arange(6000), 6)
+    """Both hold out a pair: 5/10 * 4/9 of the pairs in a block, a quarter in two blocks."""
+    held_out_NK = ~halves(np.arange(9000), 16)
     together_KK = held_out_NK.T.astype(float) @ held_out_NK / len(held_out_NK)
-    couples = together_KK[np.triu_indices(6, k=1)]
-    np.testing.assert_allclose(couples, 0.2, atol=0.03)
+    in_ten, in_six = (together_KK[part, part] for part in (slice(10), slice(10, 16)))
+    np.testing.assert_allclose(in_ten[np.triu_indices(10, k=1)], 5 / 10 * 4 / 9, atol=0.02)
+    np.testing.assert_allclose(in_six[np.triu_indices(6, k=1)], 3 / 6 * 2 / 5, atol=0.02)
+    np.testing.assert_allclose(together_KK[:10, 10:], 0.25, atol=0.02)
+
+
+@given(groups=st.lists(st.sampled_from("abcdefgh"), min_size=4, max_size=60))
+def test_voters_beyond_ten_leave_the_halves_of_the_first_ten(groups):
+    groups = [*groups, "x", "y"]
+    few_NK, many_NK = halves(groups, 10, seed=3), halves(groups, 24, seed=3)
+    np.testing.assert_array_equal(many_NK[:, :10], few_NK)
+    assert (many_NK[:, 10:20].sum(axis=1) == 5).all()
+    assert (many_NK[:, 20:].sum(axis=1) == 2).all()
 
 
 def test_sizes_that_all_differ_do_not_tie_the_same_voters_together():

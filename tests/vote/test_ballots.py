@@ -92,11 +92,27 @@ def test_a_pair_has_no_say_in_its_own_cross_fitted_vote(noisy, pair):
     assert np.abs(after.in_sample_NK[pair] + 1000 * before.in_sample_NK[pair]).max() > 1
 
 
-def test_further_voters_leave_the_votes_of_the_earlier_ones(noisy):
+@pytest.mark.parametrize("fold_by", ["pair", "group"])
+def test_further_voters_leave_the_votes_of_the_earlier_ones_bit_for_bit(noisy, fold_by):
     diff_ND, _ = noisy
-    few, many = cast(diff_ND), cast(diff_ND, config=CONFIG.model_copy(update={"num_voters": 6}))
-    np.testing.assert_allclose(many.cross_fitted_NK[:, :4], few.cross_fitted_NK, atol=1e-5)
-    np.testing.assert_allclose(many.in_sample_NK[:, :4], few.in_sample_NK, atol=1e-5)
+    config = asking_for("cross_fitted", "in_sample", "out_of_bag", fold_by=fold_by)
+    few, many = (
+        cast(diff_ND, config=config.model_copy(update={"num_voters": num})) for num in (10, 14)
+    )
+    for estimator in config.estimators:
+        np.testing.assert_array_equal(many.of(estimator)[:, :10], few.of(estimator))
+
+
+def test_voters_may_be_trained_without_those_before_them(noisy):
+    diff_ND, _ = noisy
+    config = CONFIG.model_copy(update={"num_voters": 6})
+    members = voting_members(PAIRS, config=config, seed=0)
+    votes = head_votes(diff_ND, members=members, config=config, seed=0)
+    whole = {member.name: votes_R for member, votes_R in zip(members, votes, strict=True)}
+    late = [member for member in members if member.voter in (2, 5)]
+    alone = head_votes(diff_ND, members=late, config=config, seed=0)
+    for member, votes_R in zip(late, alone, strict=True):
+        np.testing.assert_array_equal(votes_R, whole[member.name])
 
 
 def test_a_seed_gives_the_same_bits(noisy):

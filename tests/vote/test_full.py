@@ -16,23 +16,16 @@ PAIRS = [
 ]
 
 
-class PowerError(Exception):
-    """The power went off."""
-
-
 class FakeVoter:
-    """Votes by its seed and by what it was trained on; fails at the n-th call."""
+    """Votes by its seed and by what it was trained on."""
 
-    def __init__(self, *, fails_at=None):
-        self.fails_at = fails_at
+    def __init__(self):
         self.calls = []
 
     def __call__(self, pairs, *, read, seed, work):
         self.calls.append((tuple(p.id for p in pairs), tuple(p.id for p in read), seed))
         work.mkdir(parents=True, exist_ok=True)
-        (work / "checkpoint").write_text("half" if len(self.calls) == self.fails_at else "whole")
-        if len(self.calls) == self.fails_at:
-            raise PowerError
+        (work / "checkpoint").write_text("weights")
         trained = sum(len(p.chosen[0].content) for p in pairs)
         return np.array([len(p.chosen[0].content) + trained / 100 + seed % 97 for p in read])
 
@@ -68,26 +61,27 @@ def test_who_is_trained_on_what_and_votes_on_what(tmp_path):
     assert not list((tmp_path / "runs").iterdir())  # scratch of finished runs is not kept
 
 
-@pytest.mark.parametrize("fails_at", range(1, 11))
-def test_a_vote_that_crashed_goes_on_and_ends_alike(tmp_path, fails_at):
-    calm, crashing, resumed = FakeVoter(), FakeVoter(fails_at=fails_at), FakeVoter()
-    config = asking_for("in_sample", "cross_fitted", "out_of_bag")
-    expected = vote(calm, tmp_path / "calm", config=config)
-    with pytest.raises(PowerError):
-        vote(crashing, tmp_path / "work", config=config)
-    found = vote(resumed, tmp_path / "work", config=config)
-    for estimator in config.estimators:
-        assert found.of(estimator).tobytes() == expected.of(estimator).tobytes()
-    assert crashing.calls[:-1] + resumed.calls == calm.calls  # what was finished is not repeated
-    assert len({seed for *_, seed in calm.calls}) == 10
-
-
 def test_the_seeds_of_runs_stay_what_they_are(tmp_path):
     """A run's seed is its order of the data: another one would give other votes to old recipes."""
     fit = FakeVoter()
     vote(fit, tmp_path)
     expected = [1431450334, 783495042, 1636480977, 1576890651]  # three folds, in-sample
     assert [seed for *_, seed in fit.calls[:4]] == expected
+
+
+def test_every_run_has_a_seed_of_its_own(tmp_path):
+    fit = FakeVoter()
+    vote(fit, tmp_path, config=asking_for("in_sample", "cross_fitted", "out_of_bag"))
+    assert len({seed for *_, seed in fit.calls}) == 10
+
+
+def test_the_scratch_of_a_run_lives_until_the_next_votes_are_asked_for(tmp_path):
+    members = voting_members(PAIRS, config=asking_for("in_sample"), seed=3)
+    votes = full_votes(PAIRS, members=members, seed=3, fit=FakeVoter(), work=tmp_path)
+    next(votes)
+    assert (tmp_path / "runs" / "in_sample-0" / "checkpoint").is_file()
+    next(votes)
+    assert [path.name for path in (tmp_path / "runs").iterdir()] == ["in_sample-1"]
 
 
 def test_out_of_bag_voters_learn_from_their_half_and_read_everything(tmp_path):
@@ -103,8 +97,6 @@ def test_out_of_bag_voters_learn_from_their_half_and_read_everything(tmp_path):
     assert len({seed for *_, seed in fit.calls}) == 4
     assert (np.isnan(ballots.out_of_bag_NK) == trains_NK).all()
     assert (np.isnan(ballots.in_sample_NK) == ~trains_NK).all()
-    names = {path.name for path in (tmp_path / "votes").iterdir()}
-    assert names == {f"out_of_bag-{voter}.npy" for voter in range(4)}
 
 
 @pytest.mark.parametrize(

@@ -98,7 +98,7 @@ def test_a_head_does_not_depend_on_its_neighbours(diff_ND, folds_NK):
     alone = train(diff_ND, folds_NK[:, :1], [2], labels=labels[2:3])
     np.testing.assert_allclose(together[:1, 2:3], alone, atol=1e-6)
     fewer = train(diff_ND, folds_NK[:, :2], [0, 1, 2, NONE_HELD_OUT], labels=labels)
-    np.testing.assert_allclose(together[:2], fewer, atol=1e-6)
+    assert together[:2].tobytes() == fewer.tobytes()  # voters leave each other every bit
     assert np.abs(together[0] - together[1]).max() > 1e-3  # voters have orders of their own
 
 
@@ -160,7 +160,7 @@ def test_the_callers_random_state_is_left_alone(diff_ND, folds_NK):
 def test_steps_are_announced(diff_ND, folds_NK):
     told = []
     train(diff_ND, folds_NK, [0], advance=told.append)
-    assert sum(told) == epoch_steps(N, config=CONFIG) * CONFIG.epochs == 24
+    assert sum(told) == K * epoch_steps(N, config=CONFIG) * CONFIG.epochs == 72
 
 
 def test_a_head_without_a_pair_is_an_error(diff_ND, folds_NK):

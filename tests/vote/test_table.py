@@ -6,6 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tamis.errors import DataError
+from tamis.strength.halves import balanced_halves
 from tamis.types import Message, Pair, Votes
 from tamis.vote.ballots import Ballots
 from tamis.vote.config import VoteConfig
@@ -216,6 +217,30 @@ def test_out_of_bag_votes_have_a_side_and_a_row():
     scores = suspicions(pairs, ballots=ballots, config=config, seed=0)
     expected = [-np.mean([v for v in row if not np.isnan(v)]) for row in held_out_NK]
     np.testing.assert_allclose(scores["out-of-bag vote"], expected)
+
+
+def test_the_report_tells_how_the_vote_converges():
+    pairs = tournament()
+    found = report_of(pairs)["convergence"]  # three voters that order the pairs alike
+    assert [step["num_voters"] for step in found["steps"]] == [1, 2, 3]
+    assert found["steps"][0]["with_others"] == pytest.approx(1.0)
+    assert found["two_votes"] == pytest.approx(1.0)
+    assert (found["is_enough"], found["enough_at"], found["num_enough"]) == (True, 0.95, 1)
+    assert found["sentence"].startswith("2 of 3 voters give the order of all at Spearman 1.000;")
+    one_voter = Ballots(None, ballots_that_know(pairs).cross_fitted_NK[:, :1])
+    assert vote_report(pairs, ballots=one_voter, config=CONFIG, seed=0)["convergence"] is None
+
+
+@pytest.mark.parametrize(("num_voters", "expected"), [(2, None), (4, [1, 2, 4])])
+def test_out_of_bag_voters_converge_over_the_pairs_that_they_share(num_voters, expected):
+    pairs = tournament()
+    rng = np.random.default_rng(0)
+    votes_NK = ballots_that_know(pairs).cross_fitted_NK[:, :1] + rng.normal(size=(15, num_voters))
+    trains_NK = balanced_halves(np.arange(15), num_voters=num_voters, rng=rng)
+    ballots = Ballots(None, None, np.where(trains_NK, np.nan, votes_NK))
+    config = VoteConfig(num_voters=num_voters, num_folds=2, estimators=("out_of_bag",))
+    found = vote_report(pairs, ballots=ballots, config=config, seed=0)["convergence"]
+    assert (found and [step["num_voters"] for step in found["steps"]]) == expected
 
 
 def test_texts_that_never_recur_have_no_identities_to_count():

@@ -1,9 +1,10 @@
-"""The report's picture of a training: values over optimiser steps."""
+"""The report's pictures of values that grow: over optimiser steps, and over voters."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from markupsafe import Markup
 from matplotlib.figure import Figure
@@ -11,6 +12,8 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from tamis.report.numbers import Floats
 from tamis.report.pictures import RIGHT, RULE, svg
+
+Points = Sequence[tuple[int, float]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,3 +50,36 @@ def training_curves(curves: Sequence[Curve], *, alt: str) -> Markup:
         panels[-1].xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
 
     return svg(paint, name="training", alt=alt, height_in=0.6 + 2.1 * len(curves))
+
+
+@dataclass(frozen=True, slots=True)
+class Growth:
+    """A curve over the number of voters; ``predicted`` points go on from the last measured one."""
+
+    name: str
+    measured: Points
+    colour: str = RIGHT
+    predicted: Points = ()
+
+
+def voter_curves(curves: Sequence[Growth], *, level: float, alt: str) -> Markup:
+    """Draw correlations over the number of voters, predictions dashed, and the level to reach."""
+
+    def paint(figure: Figure) -> None:
+        axes = figure.add_subplot()
+        for curve in curves:
+            style: dict[str, Any] = {"color": curve.colour, "marker": "o", "ms": 5}
+            axes.plot(*zip(*curve.measured, strict=True), label=curve.name, **style)
+            if curve.predicted:
+                further = [curve.measured[-1], *curve.predicted]
+                style |= {"ls": "--", "lw": 1.4, "markerfacecolor": "none"}
+                axes.plot(*zip(*further, strict=True), label=f"{curve.name}, predicted", **style)
+        axes.axhline(level, color=RULE, lw=1.2, ls="--", label=f"enough: {level}")
+        axes.set_xlim(left=0)
+        axes.set_xlabel("voters")
+        axes.set_title("Spearman correlation", loc="left")
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True))
+        axes.yaxis.set_major_locator(MaxNLocator(nbins=5))
+        figure.legend(loc="outside upper left", ncols=2, handlelength=1.6, borderaxespad=0.2)
+
+    return svg(paint, name="voters", alt=alt, height_in=3.6)

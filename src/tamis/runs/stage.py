@@ -6,6 +6,9 @@ that fits means a complete stage. Scratch goes to ``work/``, which outlives a cr
 when the key changes: work that was interrupted is picked up, work for other settings is not. Old
 outputs stay until new ones are complete.
 
+Parts of a result that other settings share, such as the votes of single voters, may be kept in
+``members/`` beside the outputs, under a ``key`` of their own; a stage never removes them.
+
 Where several processes were launched, the main one does all of this; the others take part in the
 stages that are computed together, in the same scratch directory, and wait in all others.
 """
@@ -33,7 +36,7 @@ from tamis.runs.processes import from_main, is_main
 from tamis.runs.reading import fingerprint, read_json
 
 RECORD = "stage.json"
-WORK, OUT, KEY, LOCK = "work", "out", "key", ".lock"
+WORK, OUT, KEPT, KEY, LOCK = "work", "out", "members", "key", ".lock"
 LIBRARIES = ("tamis", "torch", "transformers", "accelerate", "peft", "datasets", "numpy", "pyarrow")
 
 
@@ -164,12 +167,13 @@ def _is_complete(stage: Stage) -> bool:
 
 
 def _prepare(stage: Stage) -> None:
-    work = stage.directory / WORK
+    work, kept = stage.directory / WORK, stage.directory / KEPT
     key_file = work / KEY
-    ours = (stage.directory / RECORD).is_file() or key_file.is_file()
-    strangers = [p for p in stage.directory.iterdir() if p.name != LOCK and p != work]
-    if work.is_dir():  # what the very first write of the key may leave is no stranger
-        strangers += [p for p in work.iterdir() if not p.name.startswith(f".{KEY}.")]
+    ours = any(path.is_file() for path in (stage.directory / RECORD, key_file, kept / KEY))
+    strangers = [p for p in stage.directory.iterdir() if p.name != LOCK and p not in (work, kept)]
+    for folder in (work, kept):
+        if folder.is_dir():  # what the very first write of the key may leave is no stranger
+            strangers += [p for p in folder.iterdir() if not p.name.startswith(f".{KEY}.")]
     if strangers and not ours:
         raise ConfigError(
             f"{stage.directory}: expected an empty folder or an earlier {stage.name} stage, "

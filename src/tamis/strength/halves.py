@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 from tamis.errors import ConfigError
 
+BLOCK = 10  # voters that share out the pairs among themselves
+
 Bools = NDArray[np.bool_]
 Ints = NDArray[np.int64]
 
@@ -21,11 +23,16 @@ def balanced_halves(
 ) -> Bools:
     """Draw which voters train on which pairs, and return it [N, K]; the other half holds them out.
 
-    Pairs of one group are held out together; give each pair a group of its own to deal by pair.
-    The groups are ordered by size, equal ones at random, and taken two at a time: a random half of
-    the voters trains on the first, the other half on the second. So every pair is held out by
-    exactly K/2 voters, and what two voters train on differs by at most the largest group (by at
-    most one pair where groups are pairs).
+    Voters come in blocks of ten, the last of which may be smaller. In each block the groups are
+    ordered by size, equal ones at random, and taken two at a time: a random half of the block's
+    voters trains on the first, the other half on the second. So every pair is held out by exactly
+    K/2 voters, and what two voters train on differs by at most the largest group (by at most one
+    pair where groups are pairs). Pairs of one group are held out together; give each pair a group
+    of its own to deal by pair.
+
+    Full blocks stay as they are when voters are added, from a generator in the same state. They are
+    not smaller, since the errors of a block's voters cancel in part: b voters are worth b - 1 whose
+    halves are drawn apart, and couples would be worth no more than half of their number.
 
     Raises:
         ConfigError: the number of voters is odd, or there are fewer than two groups.
@@ -37,12 +44,21 @@ def balanced_halves(
     if num_voters < 2 or num_voters % 2:
         raise ConfigError(f"num_voters is {num_voters}: out-of-bag votes need an even number")
     _, unit_N, size_U = np.unique(np.asarray(groups), return_inverse=True, return_counts=True)
-    num_units = len(size_U)
-    if num_units < 2:
+    if len(size_U) < 2:
         raise ConfigError(
-            f"out-of-bag votes with {num_units} groups: expected at least 2, so that each voter "
+            f"out-of-bag votes with {len(size_U)} groups: expected at least 2, so that each voter "
             "has pairs to train on and pairs to hold out"
         )
+    blocks = [
+        _block(size_U, num_voters=min(BLOCK, num_voters - first), rng=rng)
+        for first in range(0, num_voters, BLOCK)
+    ]
+    return np.asarray(np.concatenate(blocks, axis=1)[unit_N])
+
+
+def _block(size_U: Ints, *, num_voters: int, rng: np.random.Generator) -> Bools:
+    """Draw which voters of a block train on which units [U, num_voters]."""
+    num_units = len(size_U)
     shuffled_U = rng.permutation(num_units)
     by_size_U = shuffled_U[np.argsort(-size_U[shuffled_U], kind="stable")]
     num_couples = -(-num_units // 2)
@@ -51,4 +67,4 @@ def balanced_halves(
     trains_UK = np.empty((num_units, num_voters), dtype=bool)
     trains_UK[by_size_U[::2]] = half_CK
     trains_UK[by_size_U[1::2]] = ~half_CK[: num_units // 2]
-    return np.asarray(trains_UK[unit_N])
+    return trains_UK

@@ -10,7 +10,7 @@ Shape legend: N pairs, K voters, R pairs that a member reads.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -45,10 +45,6 @@ class Member:
         """The estimator, the voter and the fold, as in ``cross_fitted-0-1``."""
         parts = (self.estimator, self.voter, self.fold)
         return "-".join(str(part) for part in parts if part is not None)
-
-
-CastVotes = Callable[[Sequence[Member]], Iterable[Floats]]
-"""A kind of voters: gives for each member, in order, its gap on each of the pairs it reads [R]."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,8 +5,10 @@ Shape legend: N pairs, K voters, B pairs of a batch.
 
 from __future__ import annotations
 
+import hashlib
 import io
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +25,7 @@ from tamis.models.score import tree_batches
 from tamis.models.tokenise import EncodedPair, load_tokenizer, pad_id_of
 from tamis.runs import progress, write_array, write_bytes
 from tamis.types import Pair
-from tamis.vote.ballots import stream_seed
+from tamis.vote.ballots import Member, stream_seed, training_masks
 from tamis.vote.config import BranchConfig
 
 NUM_SAVES, LEAST_SAVE_EVERY = 10, 50
@@ -39,7 +41,7 @@ Ints = NDArray[np.int64]
 def branch_votes(
     pairs: Sequence[Pair],
     *,
-    trains_NK: NDArray[np.bool_],
+    members: Sequence[Member],
     model: ModelConfig,
     config: BranchConfig,
     seed: int,
@@ -47,68 +49,75 @@ def branch_votes(
 ) -> Floats:
     """Train K branches of one frozen model in one pass, and return all their votes [N, K].
 
-    Voter k learns from the pairs of ``trains_NK[:, k]`` alone; every voter then reads every pair
-    with its final weights. A batch goes through the trunk once, prompts included, and through each
-    voter's blocks once, for the pairs that the voter learns from. AdamW without decay; the learning
-    rate warms up over a tenth of the steps and falls linearly to 0; gradients are clipped to a norm
-    of 1, each voter's by itself, so that voters do not touch each other.
+    Each voter learns from the pairs of its member alone, and then reads every pair with its final
+    weights. A batch goes through the trunk once, prompts included, and through each voter's blocks
+    once, for the pairs that the voter learns from. AdamW without decay; the learning rate warms up
+    over a tenth of the steps and falls linearly to 0; gradients are clipped to a norm of 1, each
+    voter's by itself. So voters do not touch each other: one that is trained with others, or in a
+    later pass, is the same.
 
     What is finished is kept in ``work``: a vote that was killed goes on from there, to the same
     result bit for bit.
 
     Args:
         pairs: N pairs with their labels.
-        trains_NK: which voter learns from which pair.
+        members: the voters of this pass, which read all pairs [K].
         model: the base model, a decoder that takes shared rows.
         config: blocks, rank and schedule.
-        seed: of the voters' first weights and of the order of the pairs.
+        seed: of the first weights and of the order of the pairs.
         work: a folder for what is not finished.
 
     Raises:
         ConfigError: the model cannot be branched, or the loss diverged.
         DataError: the chat template refuses a conversation.
     """
+    voters = [member.voter for member in members]
+    # other voters, another state: after a kill, some of them may have been kept
+    work = work / f"branches-{_digest(voters)}"
     tokenizer = load_tokenizer(model)
     max_length = int(tokenizer.model_max_length)
     encoded = store_pairs(tokenizer, pairs, max_length=max_length, folder=work)
     branches = Branches(
         model,
-        seeds=[stream_seed(seed, voter) for voter in range(trains_NK.shape[1])],
+        seeds=[stream_seed(seed, voter) for voter in voters],
         num_layers=config.num_layers,
         rank=config.rank,
         pad_token_id=pad_id_of(tokenizer),
         max_length=max_length,
     )
-    _train(branches, encoded, trains_NK=trains_NK, config=config, seed=seed, work=work)
-    return _read(branches, encoded, num_voters=trains_NK.shape[1], work=work)
+    block = _Block(branches, voters, training_masks(members))
+    _train(block, encoded, config=config, seed=seed, work=work)
+    return _read(branches, encoded, num_voters=len(voters), work=work)
+
+
+@dataclass(frozen=True, slots=True)
+class _Block:
+    """Voters that are trained together: their branches, numbers, and training pairs."""
+
+    branches: Branches
+    voters: Sequence[int]
+    trains_NK: NDArray[np.bool_]
 
 
 def _train(
-    branches: Branches,
-    encoded: Sequence[EncodedPair],
-    *,
-    trains_NK: NDArray[np.bool_],
-    config: BranchConfig,
-    seed: int,
-    work: Path,
+    block: _Block, encoded: Sequence[EncodedPair], *, config: BranchConfig, seed: int, work: Path
 ) -> None:
     """Train all voters, from the last saved step."""
-    num_voters = trains_NK.shape[1]
     num_steps = branch_steps(len(encoded), config=config)
-    parameters = branches.parameters
+    parameters = block.branches.parameters
     optimizer = torch.optim.AdamW(parameters, lr=config.learning_rate, weight_decay=0.0, fused=True)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, _schedule(num_steps))
     state = work / "training.pt"
     done = _restore(state, parameters, optimizer, schedule)
     save_every = max(LEAST_SAVE_EVERY, num_steps // NUM_SAVES)
-    with progress(f"training {num_voters} voters", total=num_steps) as advance:
+    with progress(f"training {len(block.voters)} voters", total=num_steps) as advance:
         advance(done)
         for step, batch_B in enumerate(_batches(len(encoded), config=config, seed=seed), start=1):
             if step > num_steps:
                 break
             if step <= done:
                 continue
-            _step(branches, encoded, batch_B, trains_BK=trains_NK[batch_B], step=step)
+            _step(block, encoded, batch_B, step=step)
             optimizer.step()
             schedule.step()
             optimizer.zero_grad()
@@ -117,26 +126,20 @@ def _train(
             advance(1)
 
 
-def _step(
-    branches: Branches,
-    encoded: Sequence[EncodedPair],
-    batch_B: Ints,
-    *,
-    trains_BK: NDArray[np.bool_],
-    step: int,
-) -> None:
+def _step(block: _Block, encoded: Sequence[EncodedPair], batch_B: Ints, *, step: int) -> None:
     """Give every voter its gradient on its pairs of a batch."""
+    branches, trains_BK = block.branches, block.trains_NK[batch_B]
     pairs = [encoded[int(number)] for number in batch_B]
     sequences, chosen_B, rejected_B = distinct_sides(pairs)
     sides_2B = np.stack([chosen_B, rejected_B])
     with torch.no_grad():
         entered = branches.enter(sequences)
-    for voter in range(trains_BK.shape[1]):
-        if not trains_BK[:, voter].any():
+    for branch, voter in enumerate(block.voters):
+        if not trains_BK[:, branch].any():
             continue
-        own_2B = sides_2B[:, trains_BK[:, voter]]
+        own_2B = sides_2B[:, trains_BK[:, branch]]
         which_S, place = np.unique(own_2B, return_inverse=True)
-        scores_S = branches.scores(voter, branches.pick(entered, which_S.tolist()))
+        scores_S = branches.scores(branch, branches.pick(entered, which_S.tolist()))
         scores_2B = scores_S[torch.from_numpy(place.reshape(own_2B.shape))]
         gap_B = scores_2B[0] - scores_2B[1]
         loss = bradley_terry(gap_B).mean()
@@ -145,7 +148,7 @@ def _step(
                 f"the vote diverged: the loss of voter {voter} is {loss.item()} at step {step}; "
                 "try a lower branch learning_rate"
             )
-        own_parameters = branches.parameters_of(voter)
+        own_parameters = branches.parameters_of(branch)
         gradients = torch.autograd.grad(loss, own_parameters)
         for parameter, gradient in zip(own_parameters, gradients, strict=True):
             parameter.grad = gradient
@@ -194,6 +197,10 @@ def _read_pairs(branches: Branches, pairs: Sequence[EncodedPair], num_voters: in
                 scores_S = branches.scores(voter, entered)
                 scores_SK[batch, voter] = scores_S.cpu().numpy()
     return np.asarray(scores_SK[chosen_B] - scores_SK[rejected_B])
+
+
+def _digest(voters: Sequence[int]) -> str:
+    return hashlib.sha256(repr(list(voters)).encode()).hexdigest()[:12]
 
 
 def _schedule(num_steps: int) -> Callable[[int], float]:

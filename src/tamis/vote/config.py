@@ -94,3 +94,9 @@ class VoteConfig(Config):
         if self.kind == "branch":
             settings["branch"] = self.branch.model_dump()
         return settings
+
+    def voter_identity(self) -> dict[str, Any]:
+        """Return the settings that each voter depends on: all but how many there are."""
+        settings = self.identity()
+        del settings["num_voters"]
+        return settings

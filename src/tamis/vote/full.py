@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from tamis.data import select_pairs
 from tamis.errors import ConfigError
-from tamis.runs import progress, write_array
+from tamis.runs import progress
 from tamis.types import Pair
 from tamis.vote.ballots import Member, stream_seed
 from tamis.vote.config import VoteConfig
@@ -80,25 +80,17 @@ def full_votes(
 ) -> Iterator[Floats]:
     """Train every member in turn and yield its gaps on the pairs it reads.
 
-    The votes of a finished run are kept in ``work``, so that a vote that was killed goes on where
-    it stopped, and the result does not depend on it.
+    A training run that was killed goes on from ``work``, and the result does not depend on it.
     """
     with progress(f"training {len(members)} voters", total=len(members)) as advance:
         for member in members:
-            yield _run(member, pairs=pairs, seed=seed, fit=fit, work=work)
+            scratch = work / "runs" / member.name
+            train = select_pairs(pairs, np.flatnonzero(member.trains_N))
+            read = select_pairs(pairs, np.flatnonzero(member.reads_N))
+            yield fit(train, read=read, seed=_member_seed(seed, member), work=scratch)
+            # asked for the next one: these votes are safe, and half of the scratch would be no use
+            shutil.rmtree(scratch, ignore_errors=True)
             advance(1)
-
-
-def _run(member: Member, *, pairs: Sequence[Pair], seed: int, fit: FitVoter, work: Path) -> Floats:
-    path, scratch = work / "votes" / f"{member.name}.npy", work / "runs" / member.name
-    if path.is_file():
-        return np.asarray(np.load(path, allow_pickle=False))
-    train = select_pairs(pairs, np.flatnonzero(member.trains_N))
-    read = select_pairs(pairs, np.flatnonzero(member.reads_N))
-    gaps = fit(train, read=read, seed=_member_seed(seed, member), work=scratch)
-    write_array(path, gaps)
-    shutil.rmtree(scratch, ignore_errors=True)  # after the votes are safe: half of it is no use
-    return gaps
 
 
 def _member_seed(seed: int, member: Member) -> int:

@@ -19,6 +19,7 @@ from tamis.metrics.detection import detection
 from tamis.metrics.identity import identity_strength, text_ids
 from tamis.metrics.length import length_delta
 from tamis.runs import read_parquet, write_parquet
+from tamis.strength.convergence import ENOUGH, convergence, describe
 from tamis.strength.folds import group_folds, pair_folds
 from tamis.strength.summary import (
     mean_votes,
@@ -31,6 +32,7 @@ from tamis.vote.ballots import Ballots
 from tamis.vote.config import Estimator, VoteConfig
 
 IDENTITY_L2 = 1.0
+CONVERGENCE_STREAM = (0, 0, 3)  # apart from those of folds, orders and halves
 
 Floats = NDArray[np.float64]
 
@@ -109,7 +111,8 @@ def vote_report(
 ) -> dict[str, Any]:
     """Summarise a vote, and compare it with gold labels and with people's votes where known.
 
-    ``num_votes`` of an estimator is how many voters voted on a pair, at least.
+    ``num_votes`` of an estimator is how many voters voted on a pair, at least. ``convergence`` is
+    that of the headline votes, None where there is nothing to compare.
     """
     return {
         "kind": config.kind,
@@ -119,6 +122,7 @@ def vote_report(
         "headline": ballots.headline,
         "num_pairs": len(pairs),
         **{estimator: _describe(ballots.of(estimator)) for estimator in NAMES},
+        "convergence": _convergence(ballots, seed=seed),
         "against": {
             "gold": _compare(pairs, _gold_truth(pairs), ballots, config=config, seed=seed),
             "votes": _compare(pairs, _votes_truth(pairs), ballots, config=config, seed=seed),
@@ -180,6 +184,20 @@ def _describe(votes_NK: Floats | None) -> dict[str, Any] | None:
         "std_of_means": float(summary.mean_N.std()),
         "mean_std": float(summary.std_N.mean()),
         "agreement": float(summary.agreement_N.mean()),
+    }
+
+
+def _convergence(ballots: Ballots, *, seed: int) -> dict[str, Any] | None:
+    rng = np.random.default_rng([seed, *CONVERGENCE_STREAM])
+    found = convergence(ballots.headline_NK, rng=rng)
+    if found is None:
+        return None
+    return {
+        **asdict(found),
+        "steps": [asdict(step) for step in found.steps],
+        "enough_at": ENOUGH,
+        "is_enough": found.is_enough,
+        "sentence": describe(found),
     }
 
 
