@@ -7,17 +7,38 @@ from hypothesis import strategies as st
 
 from tamis import plugins
 from tamis.denoise.config import DenoiseConfig
-from tamis.denoise.decision import Decision, Strength, margins, suspects, to_verdicts
-from tamis.errors import DataError
+from tamis.denoise.decision import (
+    Decision,
+    Strength,
+    margins,
+    outside,
+    suspects,
+    to_verdicts,
+)
+from tamis.errors import ConfigError, DataError
 
 POLICIES = plugins.available("denoise")
-PUBLISHED = {"drop", "flip", "flip_margin", "keep", "margin", "soft", "soft_margin"}
+PUBLISHED = {
+    "drop",
+    "flip",
+    "flip_margin",
+    "flip_soft",
+    "flip_soft_margin",
+    "keep",
+    "margin",
+    "smooth",
+    "soft",
+    "soft_margin",
+}
+BY_WRONG = {"auto", "calibrated", "confidence"}
+BY_STRENGTH = [policy for policy in POLICIES if policy not in BY_WRONG | {"smooth"}]
 MEANS = st.lists(st.floats(-20, 20, width=32), min_size=1, max_size=40)
 
 
 def strength_of(means):
     mean_N = np.array(means, dtype=np.float64)
-    return Strength(mean_N, np.abs(mean_N) / 2)
+    wrong_N = 1 / (1 + np.exp(mean_N + 1))
+    return Strength(mean_N, np.abs(mean_N) / 2, wrong_N)
 
 
 def decide(policy, means, **settings):
@@ -30,6 +51,12 @@ def settings():
         st.just({}),
         st.builds(lambda x: {"share": x}, st.floats(0, 1)),
         st.builds(lambda x: {"below": x}, st.floats(-20, 20)),
+        st.builds(
+            lambda a, b, outside: {"between": (min(a, b), max(a, b) + 0.01), "outside": outside},
+            st.floats(0, 0.98),
+            st.floats(0, 0.98),
+            st.sampled_from(["keep", "drop"]),
+        ),
     )
     return st.builds(
         lambda where, alpha, margin: {**where, "alpha": alpha, "margin": margin},
@@ -51,8 +78,12 @@ def test_every_policy_gives_valid_verdicts_and_never_edits_strength(policy, mean
     strength.mean_N.setflags(write=False)
     strength.std_N.setflags(write=False)
     config = DenoiseConfig(policy=policy, **given_settings)
-    decision = plugins.load("denoise", policy)(strength, config=config)
-    again = plugins.load("denoise", policy)(strength, config=config)
+    decision = outside(
+        plugins.load("denoise", policy)(strength, config=config), strength, config=config
+    )
+    again = outside(
+        plugins.load("denoise", policy)(strength, config=config), strength, config=config
+    )
     ids = [f"p{i}" for i in range(len(means))]
     verdicts = to_verdicts(ids, decision)
     assert [v.id for v in verdicts] == ids
@@ -66,7 +97,7 @@ def test_every_policy_gives_valid_verdicts_and_never_edits_strength(policy, mean
     assert all(name for name, change in zip(named, changed, strict=True) if change)
 
 
-@pytest.mark.parametrize("policy", POLICIES)
+@pytest.mark.parametrize("policy", BY_STRENGTH)
 def test_equal_strengths_are_taken_in_the_order_of_the_table(policy):
     first = decide(policy, [0.5] * 6, share=0.5)
     for decision in (first, decide(policy, [0.5] * 6, share=0.5)):
@@ -77,8 +108,18 @@ def test_equal_strengths_are_taken_in_the_order_of_the_table(policy):
 @pytest.mark.parametrize("policy", POLICIES)
 def test_a_pair_of_high_strength_is_never_left_out_or_turned(policy):
     decision = decide(policy, [-3.0, -2.0, -1.0, *np.linspace(0.5, 5, 27)])
-    assert (decision.target_N[3:] == 1).all()
-    assert (decision.weight_N[3:] == 1).all()
+    if policy in BY_STRENGTH:
+        assert (decision.target_N[3:] == 1).all()
+        assert (decision.weight_N[3:] == 1).all()
+    assert (decision.target_N[3:] > 0.5).all()
+    assert (decision.weight_N[3:] > 0.5).all()
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_the_stronger_pair_is_believed_no_less(policy):
+    decision = decide(policy, np.linspace(-3, 3, 31))
+    belief_N = decision.weight_N * (decision.target_N - 0.5)
+    assert (np.diff(belief_N) >= -1e-12).all()
 
 
 MU = [2.0, -0.5, 0.25, -3.0, 1.0]
@@ -90,6 +131,9 @@ ARMS = {
     "margin": ({}, [1, 1, 1, 1, 1], MU, [1, 1, 1, 1, 1]),
     "flip_margin": ({"share": 0.4}, [1, 0, 1, 0, 1], MU, [1, 1, 1, 1, 1]),
     "soft_margin": ({}, [1, 0.9, 1, 0.9, 1], MU, [1, 1, 1, 1, 1]),
+    "flip_soft": ({"share": 0.4}, [1, 0.1, 1, 0.1, 1], [0, 0, 0, 0, 0], [1, 1, 1, 1, 1]),
+    "flip_soft_margin": ({"share": 0.4}, [1, 0.1, 1, 0.1, 1], MU, [1, 1, 1, 1, 1]),
+    "smooth": ({}, [0.9, 0.9, 0.9, 0.9, 0.9], [0, 0, 0, 0, 0], [1, 1, 1, 1, 1]),
 }
 CLIPPED = {
     "margin": [2.0, 0, 0.25, 0, 1.0],
@@ -164,3 +208,62 @@ def test_a_policy_that_breaks_the_rules_is_named_by_pair(bad):
     decision = Decision(**columns, acted_N=np.zeros(3, dtype=bool), reason="mine")
     with pytest.raises(DataError, match="pair p1: the policy gave"):
         to_verdicts(["p0", "p1", "p2"], decision)
+
+
+def test_a_slice_is_treated_alone():
+    means = [5.0, 1.0, -2.0, 3.0, 0.5, 2.0, -1.0, 4.0, 0.0, -3.0]
+    config = DenoiseConfig(between=(0.3, 0.5))  # the strengths 0.0 and 0.5
+    inside = suspects(strength_of(means), config=config)
+    assert np.flatnonzero(inside).tolist() == [4, 8]
+    margin = decide("margin", means, between=(0.3, 0.5))
+    assert margin.margin_N.tolist() == [0, 0, 0, 0, 0.5, 0, 0, 0, 0, 0]
+    assert margin.acted_N.tolist() == inside.tolist()
+    both = decide("soft_margin", means, between=(0.9, 1.0))
+    assert (both.target_N[0], both.margin_N[0]) == (0.9, 5.0)
+    assert both.margin_N[1:].tolist() == [0] * 9
+    assert decide("margin", means, share=0.2).margin_N.tolist() == means  # as published
+
+
+def test_what_is_outside_of_a_slice_can_be_left_out():
+    strength = strength_of([3.0, -1.0, 2.0, 0.0])
+    config = DenoiseConfig(between=(0.0, 0.5), outside="drop", policy="flip")
+    decision = outside(
+        plugins.load("denoise", "flip")(strength, config=config), strength, config=config
+    )
+    assert decision.weight_N.tolist() == [0, 1, 0, 1]
+    assert decision.target_N.tolist() == [1, 0, 1, 0]
+    reasons = [verdict.reason for verdict in to_verdicts(list("abcd"), decision)]
+    assert reasons == ["outside", "flip", "outside", "flip"]
+
+
+def test_calibrated_targets_are_the_probability_that_the_label_is_right():
+    strength = Strength(np.zeros(3), np.zeros(3), np.array([0.0, 0.25, 0.9]))
+    decision = plugins.load("denoise", "calibrated")(strength, config=DenoiseConfig())
+    assert decision.target_N.tolist() == [1.0, 0.75, pytest.approx(0.1)]
+    assert decision.weight_N.tolist() == [1, 1, 1]
+
+
+def test_confidence_weights_have_the_mean_1_over_what_is_left():
+    strength = Strength(np.zeros(4), np.zeros(4), np.array([0.0, 0.25, 0.5, 0.9]))
+    decision = plugins.load("denoise", "confidence")(strength, config=DenoiseConfig())
+    assert decision.weight_N.tolist() == [pytest.approx(4 / 3), pytest.approx(2 / 3), 0, 0]
+    assert (decision.target_N == 1).all()
+
+
+@pytest.mark.parametrize("policy", sorted(BY_WRONG))
+def test_policies_that_need_an_estimate_say_so(policy):
+    strength = Strength(np.zeros(2), np.zeros(2))
+    with pytest.raises(ConfigError, match=r"reads P\(label wrong\), which could not be estimated"):
+        plugins.load("denoise", policy)(strength, config=DenoiseConfig())
+
+
+def test_people_give_the_share_that_prefers_chosen():
+    nan = np.nan
+    people_N2 = np.array([[4.0, 1.0], [0.0, 3.0], [nan, nan], [2.5, 2.5]])
+    strength = Strength(np.zeros(4), np.zeros(4), None, people_N2)
+    decision = plugins.load("denoise", "people")(strength, config=DenoiseConfig())
+    assert decision.target_N.tolist() == [pytest.approx(5 / 7), pytest.approx(1 / 5), 1, 0.5]
+    assert decision.acted_N.tolist() == [True, True, False, True]
+    sure = Strength(np.zeros(4), np.zeros(4), np.zeros(4), people_N2)
+    decision = plugins.load("denoise", "people")(sure, config=DenoiseConfig())
+    assert decision.target_N.tolist() == [pytest.approx(6 / 7), pytest.approx(2 / 5), 1, 4.5 / 7]

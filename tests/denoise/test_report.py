@@ -42,7 +42,15 @@ def test_what_was_done_and_what_it_did_to_wrong_labels():
     report = denoise_report(PAIRS, verdicts, config=DenoiseConfig(policy="mine", share=0.3))
     assert json.loads(json.dumps(report)) == report
     assert report["policy"] == "mine"
-    assert report["settings"] == {"share": 0.3, "below": None, "alpha": 0.1, "margin": "raw"}
+    assert report["settings"] == {
+        "share": 0.3,
+        "below": None,
+        "between": None,
+        "outside": "keep",
+        "alpha": 0.1,
+        "margin": "raw",
+        "trusted": None,
+    }
     counts = {key: value for key, value in report.items() if key.startswith("num_")}
     assert counts == {
         "num_pairs": 9,

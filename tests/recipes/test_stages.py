@@ -1,6 +1,8 @@
 import json
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from tamis.data import DataConfig, read_dropped, read_pairs
@@ -130,6 +132,47 @@ def test_denoise_repairs_what_the_vote_found(tmp_path, voted):
     assert not denoise_stage(tmp_path, **voted, config=policy).fresh
 
 
+def test_denoise_estimates_which_labels_are_wrong(tmp_path, voted):
+    auto = DenoiseConfig(policy="auto", trusted="gold")
+    assert denoise_stage(tmp_path, **voted, config=auto).fresh
+    training = training_pairs(voted["pairs"])
+    table = pq.read_table(tmp_path / "denoise" / "wrong.parquet")
+    assert table["id"].to_pylist() == [p.id for p in training]
+    is_wrong = np.array([p.gold == 0 for p in training])
+    p_wrong = table["p_wrong"].to_numpy()
+    assert p_wrong[is_wrong].min() > p_wrong[~is_wrong].max()
+    verdicts = read_verdicts(tmp_path / "denoise" / "verdicts.parquet")
+    weight = np.array([v.weight for v in verdicts])
+    assert weight[is_wrong].max() < weight[~is_wrong].min()
+    wrong = read_json(tmp_path / "denoise" / "report.json")["wrong"]
+    assert (wrong["method"], wrong["num_trusted"]) == ("trusted", len(training))
+
+
+def test_other_trusted_labels_are_another_stage(tmp_path, voted):
+    path = tmp_path / "trusted.parquet"
+    training = training_pairs(voted["pairs"])
+    columns = {"id": [p.id for p in training], "gold": [p.gold for p in training]}
+    config = DenoiseConfig(policy="calibrated", trusted=str(path))
+    with pytest.raises(ConfigError, match="expected gold, votes, or a Parquet file"):
+        denoise_stage(tmp_path, **voted, config=config)
+    pq.write_table(pa.table(columns), path)
+    assert denoise_stage(tmp_path, **voted, config=config).fresh
+    assert not denoise_stage(tmp_path, **voted, config=config).fresh
+    pq.write_table(pa.table(columns).slice(1), path)
+    assert denoise_stage(tmp_path, **voted, config=config).fresh
+
+
+def test_a_slice_alone_is_exported(tmp_path, voted):
+    config = DenoiseConfig(policy="keep", between=(0.5, 1.0), outside="drop")
+    denoise_stage(tmp_path, **voted, config=config)
+    verdicts = read_verdicts(tmp_path / "denoise" / "verdicts.parquet")
+    kept = [v.id for v in verdicts if v.weight > 0]
+    assert len(kept) == len(verdicts) - len(verdicts) // 2
+    assert {v.reason for v in verdicts} == {"keep", "outside"}
+    lines = (tmp_path / "denoise" / "export.jsonl").read_text().splitlines()
+    assert len(lines) == len(kept)
+
+
 def test_strict_refuses_what_other_trainers_would_ignore(tmp_path, voted):
     soft = DenoiseConfig(policy="soft")
     with pytest.raises(ConfigError, match=r"export\.jsonl: not written, since TRL"):
@@ -140,7 +183,8 @@ def test_strict_refuses_what_other_trainers_would_ignore(tmp_path, voted):
 
 
 def test_an_unknown_policy_lists_the_known(tmp_path, voted):
-    with pytest.raises(ConfigError, match=r"unknown denoise 'flop'; expected one of drop, flip"):
+    expected = r"unknown denoise 'flop'; expected one of auto, .* drop, flip, "
+    with pytest.raises(ConfigError, match=expected):
         denoise_stage(tmp_path, **voted, config=DenoiseConfig(policy="flop"))
 
 

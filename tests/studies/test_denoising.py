@@ -70,6 +70,7 @@ def test_the_report_holds_every_figure(report, told):
         "vote, cross-fitted by debate",
         "vote, in-sample",
         "Bradley-Terry on identities",
+        "vote, identities and length",
         "always the longer",
     }
     assert len(report["detection"]) == 2 * len(names)

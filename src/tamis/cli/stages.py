@@ -26,6 +26,14 @@ from tamis.cli.options import (
 )
 from tamis.errors import ConfigError
 
+Between = Annotated[
+    tuple[float, float] | None, typer.Option(help="Suspect a slice, such as 0.3 0.4.")
+]
+Outside = Annotated[str | None, typer.Option(help="keep or drop the pairs that are not suspected.")]
+Trusted = Annotated[
+    str | None, typer.Option(help="Fit P(wrong) on gold, votes, or a file with id and gold.")
+]
+
 
 def data(
     file: Annotated[str, typer.Argument(help="JSONL, JSON, CSV, Parquet (also gzip), or hub id.")],
@@ -100,10 +108,12 @@ def vote(
 ) -> None:
     """Let an ensemble of reward models vote on every label.
 
-    Writes RUN/vote: strength.parquet (mean, std and each vote of a pair) and report.json.
+    Writes RUN/vote: strength.parquet (mean, std and each vote of a pair), report.json, and members
+    (the votes of each voter: given again with another --num-voters, only new voters are trained).
     """
-    from tamis.cli.screen import watcher
+    from tamis.cli.screen import show_findings, watcher
     from tamis.recipes.voting import vote_stage
+    from tamis.runs import read_json
     from tamis.train.config import TrainConfig
     from tamis.vote.config import VoteConfig
 
@@ -128,6 +138,9 @@ def vote(
         notice=watcher().say,
     )
     finish(run, result)
+    convergence = read_json(result.directory / "report.json").get("convergence")
+    if convergence is not None:
+        show_findings([convergence["sentence"]])
 
 
 def denoise(
@@ -140,29 +153,45 @@ def denoise(
     ] = None,
     policy: Annotated[
         str | None,
-        typer.Option(help="keep, drop, flip, soft, margin, flip_margin, soft_margin, or a module."),
+        typer.Option(help="A module of tamis.denoise, such as flip or auto, or a dotted path."),
     ] = None,
     share: Annotated[float | None, typer.Option(help="Suspect this lowest share.")] = None,
     below: Annotated[float | None, typer.Option(help="Suspect strengths below this.")] = None,
+    between: Between = None,
+    outside: Outside = None,
     alpha: Annotated[float | None, typer.Option(help="Soft label: target 1 - alpha.")] = None,
     margin: Annotated[str | None, typer.Option(help="raw or clipped margins.")] = None,
+    trusted: Trusted = None,
     strict: Annotated[
         bool, typer.Option("--strict", help="Refuse what TRL and OpenRLHF cannot express.")
     ] = False,
+    seed: Seed = None,
     recipe: RecipeFile = None,
 ) -> None:
     """Turn strength into verdicts: target, margin and weight of every pair.
 
-    Writes RUN/denoise: verdicts.parquet, export.jsonl (the cleaned data set) and report.json.
+    Policies: keep, drop, flip, soft, margin, flip_margin, soft_margin, flip_soft, flip_soft_margin,
+    smooth, calibrated, confidence, people, auto. Writes RUN/denoise: verdicts.parquet,
+    wrong.parquet (the probability that a label is wrong), export.jsonl (the cleaned data set) and
+    report.json.
     """
     from tamis.denoise.config import DenoiseConfig
     from tamis.recipes.stages import denoise_stage
 
     loaded = recipe_of(recipe)
     settings = {} if loaded is None else loaded.denoise.model_dump()
-    if share is not None or below is not None:
-        settings |= {"share": None, "below": None}
-    flags = {"policy": policy, "share": share, "below": below, "alpha": alpha, "margin": margin}
+    if not (share is None and below is None and between is None):
+        settings |= {"share": None, "below": None, "between": None}
+    flags = {
+        "policy": policy,
+        "share": share,
+        "below": below,
+        "between": between,
+        "outside": outside,
+        "alpha": alpha,
+        "margin": margin,
+        "trusted": trusted,
+    }
     run = run_dir(out, loaded, given=strength)
     result = denoise_stage(
         run,
@@ -170,6 +199,7 @@ def denoise(
         pairs=artefact(pairs or beside_of(strength, run), "data/pairs.parquet"),
         config=override(DenoiseConfig, settings, flags),
         strict=strict,
+        seed=seed_of(loaded, seed),
     )
     finish(run, result)
 

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import numpy as np
-
 from tamis.denoise import flip
 from tamis.denoise.config import DenoiseConfig
-from tamis.denoise.decision import Decision, Strength, margins
+from tamis.denoise.decision import Decision, Strength, adaptive_margin
 
 
 def decide(strength: Strength, *, config: DenoiseConfig) -> Decision:
@@ -19,6 +17,4 @@ def decide(strength: Strength, *, config: DenoiseConfig) -> Decision:
     Reference: "Secrets of RLHF II" (arXiv 2401.06080), section 2.5, arm "Flip + Margin".
     """
     flipped = flip.decide(strength, config=config)
-    margin_N = margins(strength.mean_N, target_N=flipped.target_N, form=config.margin)
-    acted_N = np.ones(len(margin_N), dtype=bool)
-    return replace(flipped, margin_N=margin_N, acted_N=acted_N, reason="flip_margin")
+    return replace(adaptive_margin(flipped, strength, config=config), reason="flip_margin")

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import numpy as np
+from dataclasses import replace
 
+from tamis.denoise import keep
 from tamis.denoise.config import DenoiseConfig
-from tamis.denoise.decision import Decision, Strength, margins
+from tamis.denoise.decision import Decision, Strength, adaptive_margin
 
 
 def decide(strength: Strength, *, config: DenoiseConfig) -> Decision:
@@ -13,7 +14,5 @@ def decide(strength: Strength, *, config: DenoiseConfig) -> Decision:
 
     Reference: "Secrets of RLHF II" (arXiv 2401.06080), eq. 6; see ``decision.margins``.
     """
-    n = len(strength.mean_N)
-    target_N = np.ones(n)
-    margin_N = margins(strength.mean_N, target_N=target_N, form=config.margin)
-    return Decision(target_N, margin_N, np.ones(n), np.ones(n, dtype=bool), "margin")
+    kept = keep.decide(strength, config=config)
+    return replace(adaptive_margin(kept, strength, config=config), reason="margin")

@@ -20,7 +20,7 @@ def denoise_report(
     num_changed = sum(v.reason != "keep" for v in verdicts)
     return {
         "policy": config.policy,
-        "settings": config.model_dump(exclude={"policy"}),
+        "settings": config.model_dump(mode="json", exclude={"policy"}),
         "num_pairs": len(pairs),
         "num_changed": num_changed,
         "changed_frac": num_changed / len(pairs),

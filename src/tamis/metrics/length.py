@@ -31,3 +31,20 @@ def length_delta(pairs: Sequence[Pair]) -> npt.NDArray[np.float64]:
     return np.array(
         [len(p.chosen[-1].content) - len(p.rejected[-1].content) for p in pairs], dtype=np.float64
     )
+
+
+def log_length_ratio(pairs: Sequence[Pair]) -> npt.NDArray[np.float64]:
+    """Return log((chosen + 1) / (rejected + 1)) in characters of the last messages, per pair.
+
+    >>> from tamis.types import Message
+    >>> pair = Pair("p", (), (Message("assistant", "one"),), (Message("assistant", "x"),))
+    >>> log_length_ratio([pair]).round(3).tolist()
+    [0.693]
+    """
+    return np.array(
+        [
+            np.log(len(p.chosen[-1].content) + 1) - np.log(len(p.rejected[-1].content) + 1)
+            for p in pairs
+        ],
+        dtype=np.float64,
+    )

@@ -74,7 +74,9 @@ def run_stages(recipe: Recipe, *, watcher: Watcher, cache: Path | None = None) -
     _watched(
         watcher,
         "denoise",
-        lambda: denoise_stage(run, strength=strength, pairs=pairs, config=recipe.denoise),
+        lambda: denoise_stage(
+            run, strength=strength, pairs=pairs, config=recipe.denoise, seed=recipe.seed
+        ),
     )
     _train_and_bench(recipe, run=run, verdicts=run / "denoise" / VERDICTS, watcher=watcher)
     if recipe.baseline:

@@ -26,7 +26,7 @@ from tamis.data import (
     write_pairs,
 )
 from tamis.denoise.config import DenoiseConfig
-from tamis.denoise.decision import Decision, Strength, to_verdicts
+from tamis.denoise.decision import Decision, Strength, outside, to_verdicts
 from tamis.denoise.report import denoise_report
 from tamis.denoise.tables import read_verdicts, write_verdicts
 from tamis.errors import ConfigError, DataError
@@ -37,6 +37,7 @@ from tamis.models.score import score_pairs
 from tamis.models.source import locate
 from tamis.models.tokenise import load_tokenizer, make_fit_check
 from tamis.recipes.card import complete_card
+from tamis.recipes.evidence import estimate, people_votes
 from tamis.runs import (
     Stage,
     StageResult,
@@ -53,7 +54,8 @@ from tamis.types import Pair, Verdict
 from tamis.vote.table import read_strength
 
 PAIRS, TEST_PAIRS, REPORT = "pairs.parquet", "test_pairs.parquet", "report.json"
-STRENGTH, VERDICTS, CHECKPOINT = "strength.parquet", "verdicts.parquet", "checkpoint"
+STRENGTH, VERDICTS, WRONG = "strength.parquet", "verdicts.parquet", "wrong.parquet"
+CHECKPOINT = "checkpoint"
 
 
 def data_stage(run: Path, *, config: DataConfig, model: ModelConfig | None = None) -> StageResult:
@@ -82,25 +84,43 @@ def data_stage(run: Path, *, config: DataConfig, model: ModelConfig | None = Non
 
 
 def denoise_stage(
-    run: Path, *, strength: Path, pairs: Path, config: DenoiseConfig, strict: bool = False
+    run: Path,
+    *,
+    strength: Path,
+    pairs: Path,
+    config: DenoiseConfig,
+    strict: bool = False,
+    seed: int = 0,
 ) -> StageResult:
     """Turn strength into verdicts, and write the cleaned data set for other trainers.
 
-    ``strict`` refuses a data set that TRL and OpenRLHF could not express exactly.
+    ``denoise/wrong.parquet`` holds P(label wrong) of every pair and the evidence for it. ``strict``
+    refuses a data set that TRL and OpenRLHF could not express exactly.
     """
     inputs = {"strength": fingerprint(strength), "pairs": fingerprint(pairs)}
-    settings = {"denoise": config.model_dump(), "strict": strict}
-    stage = Stage(run / "denoise", settings, inputs)
+    known = config.model_dump()
+    if config.trusted is not None and Path(config.trusted).is_file():
+        known["trusted"], inputs["trusted"] = "file", fingerprint(Path(config.trusted))
+    settings = {"denoise": known, "strict": strict, "seed": seed}
+    stage = Stage(run / "denoise", settings, inputs, notes={"trusted": config.trusted})
 
     def produce(out: Path, _: Path) -> None:
         table = read_strength(strength)
         chosen = match(training_pairs(pairs), table["id"].to_pylist(), where=strength)
-        values = Strength(np.asarray(table["mean"].to_numpy()), np.asarray(table["std"].to_numpy()))
+        mean_N, std_N = (np.asarray(table[name].to_numpy()) for name in ("mean", "std"))
+        found = estimate(chosen, mean_N=mean_N, trusted=config.trusted, seed=seed)
+        wrong_N = None if found is None else found.wrong.wrong_N
+        values = Strength(mean_N, std_N, wrong_N, people_votes(chosen))
         decision: Decision = plugins.load("denoise", config.policy)(values, config=config)
-        verdicts = to_verdicts(pair_ids(chosen).to_pylist(), decision)
+        decision = outside(decision, values, config=config)
+        ids = pair_ids(chosen).to_pylist()
+        verdicts = to_verdicts(ids, decision)
         exported = export_pairs(out / "export.jsonl", chosen, verdicts, strict=strict)
         write_verdicts(out / VERDICTS, verdicts)
         report = denoise_report(chosen, verdicts, config=config)
+        if found is not None:
+            write_parquet(out / WRONG, found.table(ids))
+            report["wrong"] = found.report()
         write_json(out / REPORT, {**report, "export": asdict(exported)})
 
     return run_stage(stage, produce)

@@ -57,14 +57,27 @@ vote:
   # allow_slow: true          # full voters on over 1,000 pairs without a GPU (default false)
 
 denoise:
-  policy: flip                # keep, drop, flip, soft, margin, flip_margin, soft_margin
+  policy: flip                # keep, drop, flip, soft, margin and their published combinations;
+                              # smooth, calibrated, confidence, people; auto (see the docs)
   share: 0.1                  # suspect the 10% of pairs with the lowest strength ...
-  # below: 0.0                # ... or those with a strength below a value (give one of the two)
+  # below: 0.0                # ... or those with a strength below a value ...
+  # between: [0.3, 0.4]       # ... or a slice of the pairs by strength (give one of the three)
+  # outside: drop             # leave out the pairs that are not suspected (default keep)
   alpha: 0.1                  # soft labels: target 1 - alpha
   margin: raw                 # or clipped: never below 0 in the believed direction
+  # trusted: gold             # fit P(label wrong) on gold labels, on votes of people, or on a file
+                              # with id and gold (default: a mixture, without trusted labels)
 
 train:
-  loss: bradley_terry
+  loss: bradley_terry         # hinge, focal, generalised_cross_entropy, noise_corrected; or
+                              # plackett_luce: rankings of all answers to a prompt in a batch
+  objective:                  # what is minimised beside it
+    base_coefficient: 1.0     # of the loss above
+    # loss_settings: {q: 0.7} # of generalised_cross_entropy; gamma of focal, flip_rate of
+                              # noise_corrected (default: each loss's own)
+    # terms: {centring: {coefficient: 0.01}, pcrm: {prior: length}}   # scores around zero; gaps
+                              # bounded by how alike the answers are (default: none)
+    form: sequence            # or token: compare answers token by token, as published with pcrm
   epochs: 1.0
   # max_steps: 1000           # stop early
   batch_size: 16              # pairs of an optimiser step

@@ -50,6 +50,29 @@ class VoteSide:
 
 
 @dataclass(frozen=True, slots=True)
+class ConvergenceStep:
+    """How the vote of some voters correlates with that of all, and with that of as many others."""
+
+    num_voters: int
+    with_final: float
+    with_others: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ConvergenceReport:
+    """How a vote settles as voters are added, and what is predicted of two votes like it."""
+
+    num_voters: int
+    steps: list[ConvergenceStep]
+    two_votes: float
+    two_doubled: float
+    enough_at: float
+    sentence: str
+    two_votes_at_most: float | None = None
+    num_enough: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class DetectionRow:
     """How well one suspicion score finds wrong labels; ``arm`` and ``per_seed`` in studies only."""
 
@@ -92,6 +115,7 @@ class VoteReport:
     in_sample: VoteSide | None = None
     cross_fitted: VoteSide | None = None
     out_of_bag: VoteSide | None = None
+    convergence: ConvergenceReport | None = None
     against: Truths | None = None
 
 
@@ -108,6 +132,18 @@ class RepairTruth:
 
 
 @dataclass(frozen=True, slots=True)
+class WrongReport:
+    """How P(label wrong) was estimated."""
+
+    method: str
+    expected_wrong_frac: float
+    assumption: str
+    evidence: list[str] = field(default_factory=list)
+    noise_rate: float | None = None
+    num_trusted: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class DenoiseReport:
     """``denoise/report.json``."""
 
@@ -119,6 +155,7 @@ class DenoiseReport:
     settings: dict[str, Any] = field(default_factory=dict)
     mean_weight: float | None = None
     against_gold: RepairTruth | None = None
+    wrong: WrongReport | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +175,8 @@ class TrainReport:
     num_steps: int
     loss: list[LossPoint]
     num_left_out: dict[str, int] = field(default_factory=dict)
+    objective: dict[str, Any] = field(default_factory=dict)
+    score_scale: dict[str, dict[str, float]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

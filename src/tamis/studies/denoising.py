@@ -27,6 +27,7 @@ from tamis.metrics import (
     paired_difference,
     text_ids,
 )
+from tamis.recipes.evidence import evidence_on, wrong_labels
 from tamis.strength.summary import summarise
 from tamis.studies.demo_data import extra_flips, labelled, one_vote_is_wrong
 from tamis.types import Config, Pair
@@ -44,6 +45,8 @@ POLICIES: Mapping[str, DenoiseConfig] = {
     "flip below 0": DenoiseConfig(policy="flip", below=0.0),
     "soft + margin": DenoiseConfig(policy="soft_margin"),
     "drop below 0": DenoiseConfig(policy="drop", below=0.0),
+    "calibrated": DenoiseConfig(policy="calibrated"),
+    "auto": DenoiseConfig(policy="auto"),
 }
 
 
@@ -138,15 +141,18 @@ def _run(material: Material, *, seed: int, flipped_frac: float, config: StudyCon
     ballots = _vote(pairs, diff_ND, config=by_pair, seed=seed)
     apart = _vote(pairs, diff_ND, config=by_debate, seed=seed)
     scores = suspicions(pairs, ballots=ballots, config=by_pair, seed=seed)
+    summary = summarise(ballots.headline_NK)
+    evidence = evidence_on(pairs, mean_N=summary.mean_N, seed=seed)
+    wrong = wrong_labels(pairs, evidence, trusted=None)
     suspicion = {
         "vote, cross-fitted by pair": scores["cross-fitted vote"],
         "vote, cross-fitted by debate": -apart.headline_NK.mean(axis=1),
         "vote, in-sample": scores["in-sample vote"],
         "Bradley-Terry on identities": scores["Bradley-Terry on identities"],
+        "vote, identities and length": -evidence.odds_N,
         "always the longer": scores["always the longer"],
     }
-    summary = summarise(ballots.headline_NK)
-    strength = Strength(summary.mean_N, summary.std_N)
+    strength = Strength(summary.mean_N, summary.std_N, wrong.wrong_N)
     labels = {"raw": _hard(~np.zeros_like(wrong_N)), "gold": _hard(~wrong_N)}
     wrong_after = {"raw": float(wrong_N.mean()), "gold": 0.0}
     for name, policy in POLICIES.items():

@@ -14,7 +14,7 @@ from tamis.report.charts import Bar, share_bars
 from tamis.report.numbers import count, number, percent, plural, share, without_paths
 from tamis.report.pictures import WRONG
 from tamis.report.read import load_record, load_table
-from tamis.report.records import DenoiseReport, RepairTruth
+from tamis.report.records import DenoiseReport, RepairTruth, WrongReport
 from tamis.report.sections.made import as_yaml
 
 ORDER = 90
@@ -38,6 +38,8 @@ def section(run: Path) -> Section | None:
         lead += " " + _repair_sentence(report.against_gold)
         cards = (_card(report.against_gold),)
     blocks.append(_reasons(report, verdicts))
+    if report.wrong is not None:
+        blocks.append(Text(_expected(report.wrong)))
     if report.settings:
         blocks.append(Fold("Settings of the policy", (Code(as_yaml(report.settings)),)))
     data: dict[str, Any] = without_paths(asdict(report))
@@ -52,6 +54,18 @@ def _explain(report: DenoiseReport, *, lead: str) -> str:
     if report.mean_weight is not None:
         text += f" The mean weight is {number(report.mean_weight)}."
     return text
+
+
+def _expected(wrong: WrongReport) -> str:
+    if wrong.method == "trusted":
+        basis = f"fitted on {plural(wrong.num_trusted, 'trusted label')}"
+    else:
+        basis = "estimated without trusted labels"
+    return (
+        f"By the estimated probabilities, {percent(wrong.expected_wrong_frac)} of the labels are "
+        f"wrong ({basis}, from {', '.join(wrong.evidence)}). This takes for granted that "
+        f"{wrong.assumption}."
+    )
 
 
 def _card(truth: RepairTruth) -> Card:

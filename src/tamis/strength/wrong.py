@@ -1,0 +1,128 @@
+"""The probability that a label is wrong, from the log odds of `combined_evidence`.
+
+Shape legend: N pairs, T of them with a trusted label.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize
+from scipy.special import expit
+from sklearn.linear_model import LogisticRegression
+
+from tamis.errors import DataError
+
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+
+BOUNDS = ((-5.0, 5.0), (-8.0, 8.0))  # of the logarithm of the slope, and of logit(2 rate)
+STARTS = ((0.0, -4.0), (0.0, 0.0), (1.0, -4.0), (1.0, 0.0))
+LEAST_TRUSTED = 20  # of them at least a handful wrong and a handful right
+LEAST_OF_EACH = 3
+
+
+@dataclass(frozen=True, slots=True)
+class WrongLabels:
+    """P(label wrong) of each pair, and where it comes from.
+
+    Attributes:
+        wrong_N: in [0, 1].
+        method: ``trusted`` (fitted on trusted labels) or ``mixture`` (no trusted label was needed).
+        noise_rate: of the mixture: the share of all labels that were turned at random.
+        num_trusted: trusted labels that were used.
+    """
+
+    wrong_N: Floats
+    method: Literal["trusted", "mixture"]
+    noise_rate: float | None = None
+    num_trusted: int = 0
+
+
+def wrong_by_trusted(
+    odds_N: Floats, *, trusted: NDArray[np.int64], is_wrong_T: Bools
+) -> WrongLabels:
+    """Fit P(label wrong) on pairs whose label was checked: a logistic curve over the log odds.
+
+    The trusted pairs need not be a random draw, as long as they were not chosen by their truth: a
+    review of the most suspicious pairs serves as well, though its middle is then uncertain.
+
+    Args:
+        odds_N: log odds that the label says what the evidence says (`combined_evidence`).
+        trusted: numbers of the T checked pairs.
+        is_wrong_T: whether the check went against the label.
+
+    Raises:
+        DataError: fewer than 20 checked pairs, or fewer than 3 wrong or 3 right ones.
+    """
+    num_wrong = int(is_wrong_T.sum())
+    num_right = len(is_wrong_T) - num_wrong
+    if len(is_wrong_T) < LEAST_TRUSTED or min(num_wrong, num_right) < LEAST_OF_EACH:
+        raise DataError(
+            f"{len(is_wrong_T)} trusted labels, {num_wrong} of them against the given label; "
+            f"expected at least {LEAST_TRUSTED}, and {LEAST_OF_EACH} of each kind"
+        )
+    x_N1 = (odds_N / _scale(odds_N))[:, None]
+    model = LogisticRegression().fit(x_N1[trusted], is_wrong_T)
+    wrong_N = np.asarray(model.predict_proba(x_N1)[:, 1], dtype=np.float64)
+    return WrongLabels(wrong_N, "trusted", num_trusted=len(is_wrong_T))
+
+
+def wrong_by_mixture(odds_N: Floats) -> WrongLabels:
+    """Split the labels into right ones and ones turned at random, without any trusted label.
+
+    Assumption: every label was turned with the same probability ``rate``, whatever the pair, and
+    the odds that an unturned label says what the evidence says are ``exp(slope * log odds)``. Then
+
+        P(label | evidence) = (1 - rate) sigmoid(slope * odds) + rate sigmoid(-slope * odds),
+
+    a mixture of two components, fitted by maximum likelihood over rate < 1/2 and slope > 0: the
+    rate is what the evidence disagrees with even where it is surest. P(label wrong) is the second
+    term over the sum.
+
+    People err more on close pairs, which this cannot see: for labels of people the rate is then too
+    low and so is P(wrong), while for labels turned at random it is right. The order of the pairs
+    is that of the evidence either way.
+
+    Reference: Copas, "Binary regression models for contaminated data" (JRSS B 1988), with a single
+    slope and no intercept.
+
+    Raises:
+        DataError: no pairs.
+
+    >>> evidence_N = np.concatenate([np.linspace(0, 9, 90), -np.linspace(0, 9, 10)])
+    >>> round(wrong_by_mixture(evidence_N).noise_rate, 1)
+    0.1
+    """
+    if not len(odds_N):
+        raise DataError("there are no pairs")
+    x_N = odds_N / _scale(odds_N)
+
+    def loss(parameters: Floats) -> tuple[float, Floats]:
+        slope, rate = _unpack(parameters)
+        right_N = expit(slope * x_N)
+        label_N = rate + (1.0 - 2.0 * rate) * right_N
+        by_slope_N = (1.0 - 2.0 * rate) * right_N * (1.0 - right_N) * x_N * slope
+        by_rate_N = (1.0 - 2.0 * right_N) * rate * (1.0 - 2.0 * rate)
+        gradient = [-(by_slope_N / label_N).mean(), -(by_rate_N / label_N).mean()]
+        return float(-np.log(label_N).mean()), np.array(gradient)
+
+    fits = [minimize(loss, start, jac=True, method="L-BFGS-B", bounds=BOUNDS) for start in STARTS]
+    slope, rate = _unpack(min(fits, key=lambda fit: float(fit.fun)).x)
+    right_N = expit(slope * x_N)
+    turned_N = rate * (1.0 - right_N)
+    wrong_N = turned_N / (turned_N + (1.0 - rate) * right_N)
+    return WrongLabels(wrong_N, "mixture", noise_rate=rate)
+
+
+def _unpack(parameters: Floats) -> tuple[float, float]:
+    """Return slope and rate from their unbounded forms."""
+    return float(np.exp(parameters[0])), 0.5 * float(expit(parameters[1]))
+
+
+def _scale(odds_N: Floats) -> float:
+    scale = float(np.sqrt(np.square(odds_N).mean()))
+    return scale if scale > 0 else 1.0

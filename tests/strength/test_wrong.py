@@ -1,0 +1,91 @@
+"""P(label wrong): calibrated where its assumption holds, and honest about it."""
+
+import numpy as np
+import pytest
+
+from tamis.errors import DataError
+from tamis.strength.wrong import wrong_by_mixture, wrong_by_trusted
+
+
+def labels(rate: float, *, seed: int = 0, num_pairs: int = 20_000):
+    """Log odds of calibrated evidence, and labels that were turned at random."""
+    rng = np.random.default_rng(seed)
+    odds_N = 4 * rng.normal(size=num_pairs)
+    chosen_N = rng.random(num_pairs) < 1 / (1 + np.exp(-odds_N))
+    is_wrong_N = rng.random(num_pairs) < rate
+    sign_N = np.where(chosen_N, 1.0, -1.0) * np.where(is_wrong_N, -1.0, 1.0)
+    return odds_N * sign_N, is_wrong_N
+
+
+def calibration_error(wrong_N, is_wrong_N, num_bins: int = 15) -> float:
+    order = np.argsort(wrong_N)
+    gaps = [
+        len(part) / len(order) * abs(wrong_N[part].mean() - is_wrong_N[part].mean())
+        for part in np.array_split(order, num_bins)
+    ]
+    return sum(gaps)
+
+
+@pytest.mark.parametrize("rate", [0.1, 0.2, 0.3, 0.4])
+def test_the_mixture_finds_the_rate_of_random_flips(rate):
+    odds_N, is_wrong_N = labels(rate)
+    found = wrong_by_mixture(odds_N)
+    assert found.noise_rate == pytest.approx(rate, abs=0.02)
+    assert calibration_error(found.wrong_N, is_wrong_N) < 0.03
+    assert found.method == "mixture"
+
+
+def test_labels_that_close_pairs_get_wrong_are_underestimated():
+    """The assumption fails, as it does with people: then too few labels are doubted."""
+    rng = np.random.default_rng(0)
+    gap_N = 2 * rng.normal(size=20_000)
+    is_wrong_N = rng.random(20_000) < 1 / (1 + np.exp(3 * np.abs(gap_N)))
+    odds_N = 3 * np.abs(gap_N) * np.where(is_wrong_N, -1, 1)
+    assert wrong_by_mixture(odds_N).wrong_N.mean() < 0.5 * is_wrong_N.mean()
+
+
+def test_clean_labels_are_left_in_peace():
+    odds_N, _ = labels(0.0)
+    assert wrong_by_mixture(odds_N).wrong_N.mean() < 0.01
+
+
+def test_the_mixture_keeps_the_order_of_the_evidence():
+    odds_N, _ = labels(0.2, num_pairs=500)
+    wrong_N = wrong_by_mixture(odds_N).wrong_N[np.argsort(odds_N)]
+    assert (np.diff(wrong_N) <= 1e-12).all()
+    assert ((wrong_N >= 0) & (wrong_N <= 1)).all()
+
+
+def test_the_mixture_does_not_care_for_units_or_for_silent_evidence():
+    odds_N, _ = labels(0.2, num_pairs=500)
+    scaled = wrong_by_mixture(1e3 * odds_N)
+    np.testing.assert_allclose(scaled.wrong_N, wrong_by_mixture(odds_N).wrong_N, atol=1e-6)
+    silent = wrong_by_mixture(np.zeros(10))
+    assert np.isfinite(silent.wrong_N).all()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_200_trusted_labels_calibrate(seed):
+    odds_N, is_wrong_N = labels(0.15, seed=seed)
+    trusted = np.random.default_rng(seed).choice(len(odds_N), 200, replace=False)
+    found = wrong_by_trusted(odds_N, trusted=trusted, is_wrong_T=is_wrong_N[trusted])
+    rest = np.setdiff1d(np.arange(len(odds_N)), trusted)
+    assert calibration_error(found.wrong_N[rest], is_wrong_N[rest]) < 0.05
+    skill = 1 - np.square(found.wrong_N - is_wrong_N)[rest].mean() / is_wrong_N[rest].var()
+    assert skill > 0.15
+    assert (found.method, found.num_trusted) == ("trusted", 200)
+
+
+def test_a_review_of_the_most_suspicious_pairs_serves_as_well():
+    odds_N, is_wrong_N = labels(0.15)
+    trusted = np.argsort(odds_N)[:6000:20]  # a slice of the suspicious half
+    found = wrong_by_trusted(odds_N, trusted=trusted, is_wrong_T=is_wrong_N[trusted])
+    assert calibration_error(found.wrong_N, is_wrong_N) < 0.06
+
+
+def test_too_few_trusted_labels_are_refused():
+    odds_N, is_wrong_N = labels(0.15, num_pairs=100)
+    with pytest.raises(DataError, match=r"5 trusted labels, .* expected at least 20"):
+        wrong_by_trusted(odds_N, trusted=np.arange(5), is_wrong_T=is_wrong_N[:5])
+    with pytest.raises(DataError, match="0 of them against the given label; expected"):
+        wrong_by_trusted(odds_N, trusted=np.arange(50), is_wrong_T=np.zeros(50, dtype=bool))
