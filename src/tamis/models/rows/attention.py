@@ -40,10 +40,10 @@ class Rule:
 
 
 class Attends(Protocol):
-    """Computes attention: ``query`` [1, H, *, d], ``key`` and ``value`` [1, Hk, T, d]."""
+    """Computes attention: ``query`` [1, H, Q, d], ``key`` and ``value`` [1, Hk, T, d]."""
 
     def attend(self, query: Tensor, *, key: Tensor, value: Tensor, rule: Rule) -> Tensor:
-        """Return the attention output [1, *, H, d]."""
+        """Return the attention output [1, Q, H, d]."""
         ...
 
 
