@@ -26,6 +26,8 @@ FOLDERS = {
     "train": "Writes RUN/train",
     "bench": "Writes RUN/bench",
     "report": "RUN/report.html",
+    "review": "Writes RUN/review",
+    "study": "Writes OUT/KIND",
 }
 
 

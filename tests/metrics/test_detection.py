@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from tamis.errors import DataError
-from tamis.metrics import bootstrap_statistic, detection
+from tamis.metrics import bootstrap_statistic, detection, detection_difference
 
 rows = st.lists(
     st.tuples(st.integers(-3, 3), st.booleans()),
@@ -99,3 +99,50 @@ def test_seeds_are_averaged_and_kept():
 def test_bad_input_is_refused(suspicion, is_wrong, message):
     with pytest.raises(DataError, match=message):
         detection(suspicion, is_wrong, clusters=[0, 1], seed=0)
+
+
+def test_pairs_whose_truth_is_not_known_are_left_out():
+    suspicion_N, is_wrong_N = example()
+    known_N = np.random.default_rng(2).random(400) < 0.5
+    clusters = np.arange(400)
+    found = detection(suspicion_N, is_wrong_N, known=known_N, clusters=clusters, seed=0)
+    alone = roc_auc_score(is_wrong_N[known_N], suspicion_N[known_N])
+    assert found.auroc.value == pytest.approx(alone)
+    assert found.chance_average_precision == pytest.approx(is_wrong_N[known_N].mean())
+    assert found.num_wrong == (is_wrong_N & known_N).sum()
+    unknown_N = np.where(known_N, suspicion_N, 1e9)
+    assert detection(unknown_N, is_wrong_N, known=known_N, clusters=clusters, seed=0) == found
+
+
+def test_each_seed_has_its_own_unknown_pairs():
+    runs = [example(seed=seed) for seed in range(2)]
+    known_SN = np.random.default_rng(3).random((2, 400)) < 0.5
+    suspicion_SN, wrong_SN = (np.stack(part) for part in zip(*runs, strict=True))
+    found = detection(suspicion_SN, wrong_SN, known=known_SN, clusters=np.arange(400), seed=0)
+    apart = [
+        roc_auc_score(w_N[k_N], s_N[k_N])
+        for s_N, w_N, k_N in zip(suspicion_SN, wrong_SN, known_SN, strict=True)
+    ]
+    assert found.auroc_per_seed == pytest.approx(apart)
+
+
+@pytest.mark.parametrize("measure", ["auroc", "average_precision"])
+def test_a_difference_is_paired(measure):
+    suspicion_N, is_wrong_N = example()
+    noisy_N = suspicion_N + 0.3 * np.random.default_rng(4).normal(size=400)
+    clusters = np.arange(400)
+    options = {"clusters": clusters, "seed": 0}
+    gap = detection_difference(suspicion_N, noisy_N, is_wrong_N, measure=measure, **options)
+    one, other = (
+        getattr(detection(s_N, is_wrong_N, **options), measure) for s_N in (suspicion_N, noisy_N)
+    )
+    assert gap.value == pytest.approx(one.value - other.value)
+    assert gap.high - gap.low < 0.7 * (one.high - one.low + other.high - other.low)
+    same = detection_difference(suspicion_N, suspicion_N, is_wrong_N, measure=measure, **options)
+    assert (same.value, same.low, same.high) == (0.0, 0.0, 0.0)
+
+
+def test_known_pairs_of_one_kind_alone_are_refused():
+    suspicion_N, is_wrong_N = example()
+    with pytest.raises(DataError, match="some wrong and some right"):
+        detection(suspicion_N, is_wrong_N, known=is_wrong_N, clusters=np.arange(400), seed=0)

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from tamis import __version__
-from tamis.cli import runs, stages, training
+from tamis.cli import review, runs, stages, study, training
 
 app = typer.Typer(
     name="tamis",
@@ -26,12 +26,14 @@ WHOLE_RUNS, STAGES = "Whole runs", "Stages"
 app.command("demo", rich_help_panel=WHOLE_RUNS)(runs.demo)
 app.command("init", rich_help_panel=WHOLE_RUNS)(runs.init)
 app.command("run", rich_help_panel=WHOLE_RUNS)(runs.run)
+app.command("study", rich_help_panel=WHOLE_RUNS)(study.study)
 app.command("data", rich_help_panel=STAGES)(stages.data)
 app.command("vote", rich_help_panel=STAGES)(stages.vote)
 app.command("denoise", rich_help_panel=STAGES)(stages.denoise)
 app.command("train", rich_help_panel=STAGES)(training.train)
 app.command("bench", rich_help_panel=STAGES)(stages.bench)
 app.command("report", rich_help_panel=STAGES)(stages.report)
+app.command("review", rich_help_panel=STAGES)(review.review)
 
 
 def _show_version(wanted: bool) -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -59,6 +60,7 @@ def detection(
     clusters: npt.ArrayLike,
     seed: int,
     num_resamples: int = 200,
+    known: npt.ArrayLike | None = None,
 ) -> Detection:
     """Measure how well a high suspicion marks a wrong label, with 95% intervals.
 
@@ -72,17 +74,17 @@ def detection(
         clusters: ``[N]`` or ``[N, 2]`` integers, see `tamis.metrics.cluster_bootstrap`.
         seed: of the resamples.
         num_resamples: of each interval.
+        known: for which pairs the truth is known, ``[N]`` or ``[S, N]``; the others are left out.
 
     Raises:
-        DataError: shapes that do not match, a suspicion that is not finite, or labels that are all
-            right or all wrong.
+        DataError: shapes that do not match, a suspicion that is not finite, or one kind of labels.
 
     >>> found = detection([3, 2, 1, 0], [True, False, True, False], clusters=[0, 1, 2, 3], seed=0)
     >>> (found.auroc.value, round(found.average_precision.value, 4), found.num_wrong)
     (0.75, 0.8333, 2)
     """
-    suspicion_SN, is_wrong_SN = _checked(suspicion_N, is_wrong_N)
-    rankings = [_rank(s_N, w_N) for s_N, w_N in zip(suspicion_SN, is_wrong_SN, strict=True)]
+    suspicion_SN, is_wrong_SN, known_SN = _checked(suspicion_N, is_wrong_N, known)
+    rankings = _rankings(suspicion_SN, is_wrong_SN, known_SN)
 
     def interval(
         statistic: Callable[[_Ranking, FloatArray], float], per_seed: Sequence[float]
@@ -96,41 +98,93 @@ def detection(
         value = float(np.mean(per_seed))
         return Interval(value, resampled.low, resampled.high, resampled.num_items)
 
-    by_seed = list(zip(is_wrong_SN, suspicion_SN, strict=True))
+    by_seed = [
+        (w_N[k_N], s_N[k_N])
+        for w_N, s_N, k_N in zip(is_wrong_SN, suspicion_SN, known_SN, strict=True)
+    ]
     aurocs = tuple(float(roc_auc_score(w_N, s_N)) for w_N, s_N in by_seed)
     precisions = tuple(float(average_precision_score(w_N, s_N)) for w_N, s_N in by_seed)
     return Detection(
         auroc=interval(_auroc, aurocs),
         average_precision=interval(_average_precision, precisions),
-        chance_average_precision=float(is_wrong_SN.mean()),
-        num_wrong=int(is_wrong_SN.sum()),
+        chance_average_precision=float(np.mean([w_N.mean() for w_N, _ in by_seed])),
+        num_wrong=int((is_wrong_SN & known_SN).sum()),
         num_items=suspicion_SN.shape[1],
         auroc_per_seed=aurocs,
         average_precision_per_seed=precisions,
     )
 
 
-def _checked(suspicion: npt.ArrayLike, is_wrong: npt.ArrayLike) -> tuple[FloatArray, BoolArray]:
+def detection_difference(
+    first: npt.ArrayLike,
+    second: npt.ArrayLike,
+    is_wrong: npt.ArrayLike,
+    *,
+    measure: Literal["auroc", "average_precision"],
+    clusters: npt.ArrayLike,
+    seed: int,
+    num_resamples: int = 200,
+    known: npt.ArrayLike | None = None,
+) -> Interval:
+    """Return how much better the first suspicion is than the second, both on the same resamples.
+
+    Arguments and errors as for `detection`.
+
+    >>> found = detection_difference(
+    ...     [3, 2, 1, 0], [0, 0, 0, 0], [True, True, False, False],
+    ...     measure="auroc", clusters=[0, 1, 2, 3], seed=0,
+    ... )
+    >>> found.value
+    0.5
+    """
+    sides = [_rankings(*_checked(suspicion, is_wrong, known)) for suspicion in (first, second)]
+    statistic = _auroc if measure == "auroc" else _average_precision
+
+    def difference(weights_N: FloatArray) -> float:
+        one, other = (np.mean([statistic(r, weights_N) for r in rankings]) for rankings in sides)
+        return float(one - other)
+
+    return bootstrap_statistic(
+        difference, clusters=clusters, num_resamples=num_resamples, seed=seed
+    )
+
+
+def _checked(
+    suspicion: npt.ArrayLike, is_wrong: npt.ArrayLike, known: npt.ArrayLike | None
+) -> tuple[FloatArray, BoolArray, BoolArray]:
     suspicion_SN = np.atleast_2d(np.asarray(suspicion, dtype=np.float64))
     wrong_SN = np.atleast_2d(np.asarray(is_wrong, dtype=np.bool_))
-    if suspicion_SN.ndim != 2 or wrong_SN.shape not in {suspicion_SN.shape, suspicion_SN[:1].shape}:
+    shapes = {suspicion_SN.shape, suspicion_SN[:1].shape}
+    known_SN = np.ones_like(wrong_SN) if known is None else np.atleast_2d(np.asarray(known, bool))
+    if suspicion_SN.ndim != 2 or wrong_SN.shape not in shapes or known_SN.shape not in shapes:
         raise DataError(
             f"suspicion has the shape {np.shape(suspicion)} and is_wrong {np.shape(is_wrong)}, "
-            "expected [N] or [S, N] with the same N"
+            "expected [N] or [S, N] with the same N, and as many known"
         )
     if not np.isfinite(suspicion_SN).all():
         raise DataError("suspicion holds NaN or infinity, expected finite numbers only")
-    num_wrong_S = wrong_SN.sum(axis=1)
-    if (num_wrong_S == 0).any() or (num_wrong_S == wrong_SN.shape[1]).any():
+    wrong_SN = np.broadcast_to(wrong_SN, suspicion_SN.shape)
+    known_SN = np.broadcast_to(known_SN, suspicion_SN.shape)
+    num_wrong_S, num_known_S = (wrong_SN & known_SN).sum(axis=1), known_SN.sum(axis=1)
+    if (num_wrong_S == 0).any() or (num_wrong_S == num_known_S).any():
         raise DataError(
-            f"{num_wrong_S.min()} to {num_wrong_S.max()} of {wrong_SN.shape[1]} labels are wrong, "
+            f"{num_wrong_S.min()} to {num_wrong_S.max()} of {num_known_S.max()} labels are wrong, "
             "expected some wrong and some right ones"
         )
-    return suspicion_SN, np.broadcast_to(wrong_SN, suspicion_SN.shape)
+    return suspicion_SN, wrong_SN, known_SN
 
 
-def _rank(suspicion_N: FloatArray, is_wrong_N: BoolArray) -> _Ranking:
-    order_N = np.argsort(-suspicion_N, kind="stable")
+def _rankings(
+    suspicion_SN: FloatArray, is_wrong_SN: BoolArray, known_SN: BoolArray
+) -> list[_Ranking]:
+    return [
+        _rank(s_N, w_N, np.flatnonzero(k_N))
+        for s_N, w_N, k_N in zip(suspicion_SN, is_wrong_SN, known_SN, strict=True)
+    ]
+
+
+def _rank(suspicion_N: FloatArray, is_wrong_N: BoolArray, known: npt.NDArray[np.int64]) -> _Ranking:
+    order_N = known[np.argsort(-suspicion_N[known], kind="stable")]
     sorted_N = suspicion_N[order_N]
     start = np.flatnonzero(np.concatenate([[True], sorted_N[1:] != sorted_N[:-1]]))
     return _Ranking(order_N, start, is_wrong_N[order_N])

@@ -1,0 +1,148 @@
+"""The decile study as a section: the curve of tenths, and the curves that grow from either end."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tamis.report.blocks import Block, Picture, Section, Table, Text
+from tamis.report.numbers import number, percent, percent_interval, points_interval
+from tamis.report.pictures import RIGHT, RULE, WRONG
+from tamis.studies.charts import Line, LinePanel, LineStyle, line_panels
+from tamis.studies.deciles import CHANCE, DECILE, STRONGEST, WEAKEST
+from tamis.studies.noise_figures import as_interval
+from tamis.studies.noise_page import BENCHES
+
+COLOURS = {DECILE: RIGHT, WEAKEST: WRONG, STRONGEST: RULE}
+
+Report = Mapping[str, Any]
+Row = dict[str, Any]
+
+
+def decile_sections(report: Report) -> list[Section]:
+    """Return the section of a report of `tamis.studies.deciles`."""
+    blocks: list[Block] = [Text(_how(report))]
+    blocks += [_picture(report, curves=(DECILE,), name="deciles")]
+    blocks += [_picture(report, curves=(WEAKEST, STRONGEST), name="deciles-cumulative")]
+    blocks += [_shape_table(report["shapes"]), _part_table(report["parts"])]
+    lead = " ".join(_sentence(row) for row in report["shapes"])
+    return [Section("Decile study", "deciles", tuple(blocks), dict(report), lead)]
+
+
+def _how(report: Report) -> str:
+    voters, *learners = report["models"]
+    readers = (
+        f"The voters read frozen features of {voters}, the reward heads those of "
+        f"{' and '.join(learners)}. "
+        if learners
+        else f"Voters and reward heads read the same frozen features, those of {voters}; so the "
+        "pairs that the vote is against teach the opposite, whatever their labels. "
+    )
+    return (
+        f"Tier {report['tier']}, {len(report['seeds'])} seeds. Training pairs are sorted by their "
+        "cross-fitted strength; a reward head is trained on each tenth of them, and on parts that "
+        f"grow by a tenth from the weakest or from the strongest end. {readers}All are tested on "
+        "the same clean test pairs; no model is fine-tuned. Intervals are 95% bootstraps over "
+        "texts or prompts."
+    )
+
+
+def _sentence(row: Row) -> str:
+    bottom, top = as_interval(row["bottom_minus_chance"]), as_interval(row["top_minus_best"])
+    where = f"{_bench(row)}, {row['noise']}"
+    if bottom.high < 0:
+        seen = "is below chance"
+    elif bottom.low > 0:
+        seen = "is above chance"
+    else:
+        seen = "is not distinguishable from chance"
+    text = f"{where}: the weakest tenth {seen} ({points_interval(bottom)}); "
+    if row["best_decile"] == 10:
+        return f"{text}the strongest tenth is the best."
+    return (
+        f"{text}the best is tenth {row['best_decile']}, which the strongest differs from by "
+        f"{points_interval(top)}."
+    )
+
+
+def _picture(report: Report, *, curves: Sequence[str], name: str) -> Picture:
+    panels = []
+    places = dict.fromkeys((row["bench"], row["noise"]) for row in report["parts"])
+    for bench, noise in places:
+        rows = [row for row in report["parts"] if (row["bench"], row["noise"]) == (bench, noise)]
+        lines = tuple(_line([row for row in rows if row["curve"] == curve]) for curve in curves)
+        title = f"{BENCHES.get(bench, bench)}: {noise}"
+        panels.append(LinePanel(title, lines, level=(CHANCE, "chance")))
+    alone = curves == (DECILE,)
+    seen = (
+        "Accuracy of a reward head trained on one tenth of the pairs, by the tenth's strength."
+        if alone
+        else "Accuracy of a reward head by the share of the pairs that it is trained on, taken "
+        "from the weakest or from the strongest end."
+    )
+    xlabel = "tenth of the pairs, weakest to strongest" if alone else "share of the pairs"
+    style = LineStyle(name, seen, xlabel, x_is_share=not alone)
+    reading = (
+        "A tenth whose labels are mostly wrong teaches the opposite of what is right, one of near "
+        "ties teaches little."
+        if alone
+        else "From the weakest end the right pairs have to outweigh the wrong ones first; from the "
+        "strongest end, wrong pairs come last."
+    )
+    return Picture(line_panels(panels, style=style), caption=seen, reading=reading)
+
+
+def _line(rows: Sequence[Row]) -> Line:
+    curve = rows[0]["curve"]
+    if curve == DECILE:
+        x = tuple(float(number + 1) for number in range(len(rows)))
+    else:
+        x = tuple(row["high"] - row["low"] for row in rows)
+    values = tuple(as_interval(row["accuracy"]) for row in rows)
+    return Line(curve, x, values, COLOURS[curve], bars=curve == DECILE)
+
+
+def _bench(row: Row) -> str:
+    name: str = row["bench"]
+    return BENCHES.get(name, name)
+
+
+def _shape_table(shapes: Sequence[Row]) -> Table:
+    rows = tuple(
+        (
+            _bench(row),
+            row["noise"],
+            points_interval(as_interval(row["bottom_minus_chance"])),
+            str(row["nearest_to_chance"]),
+            str(row["best_decile"]),
+            points_interval(as_interval(row["top_minus_best"])),
+        )
+        for row in shapes
+    )
+    header = (
+        "data",
+        "labels",
+        "weakest − chance",
+        "nearest to chance",
+        "best tenth",
+        "strongest − best",
+    )
+    caption = "The shape of the curve; the best tenth is chosen on the test pairs it is shown on"
+    return Table(caption, header, rows, num_text=2)
+
+
+def _part_table(parts: Sequence[Row]) -> Table:
+    rows = tuple(
+        (
+            _bench(row),
+            row["noise"],
+            f"{percent(row['low'], digits=0)} to {percent(row['high'], digits=0)}",
+            number(row["strength"]),
+            percent(row["wrong_frac"]),
+            percent_interval(as_interval(row["accuracy"])),
+        )
+        for row in parts
+        if row["curve"] == DECILE
+    )
+    header = ("data", "labels", "tenth", "mean strength", "labels wrong", "accuracy")
+    return Table("Every tenth, heads on frozen features", header, rows, num_text=3)

@@ -1,0 +1,264 @@
+"""The noise bench: which wrong labels are found, what P(wrong) is worth, and what training gains.
+
+Cells are kept in ``RUN/cells``, one file each, under all that they depend on: a bench that was
+killed goes on where it stopped, and a larger tier uses what a smaller one has computed. Features
+are kept in ``RUN/features``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from tamis.metrics import cluster_bootstrap, length_delta, pair_credit
+from tamis.models.config import ModelConfig
+from tamis.models.source import locate
+from tamis.runs import fingerprint, progress
+from tamis.studies.cells import TUNED, Ground, run_cell
+from tamis.studies.material import Bench, Limits, Name, make_bench, some_pairs
+from tamis.studies.noise_figures import (
+    Floats,
+    Row,
+    Trial,
+    calibration_rows,
+    contrast_rows,
+    detection_rows,
+    noise_row,
+    pooled_chances,
+    training_rows,
+    with_holm,
+)
+from tamis.studies.noises import Noise
+from tamis.studies.outcome import Outcome, cell_path, load_outcome, save_outcome
+from tamis.studies.plan import (
+    INTERVALS_S,
+    TUNED_S,
+    StudyPlan,
+    cell_s,
+    in_words,
+    noises_of,
+    reading_s,
+    tuned_noises,
+)
+from tamis.studies.tuned import FINE_TUNED, tuned_outcome
+from tamis.studies.wanted import verdicts
+from tamis.types import Pair
+
+CELLS, FEATURES = "cells", "features"
+CELL_FORM = 1  # raised where cells of an earlier version would be wrong
+NUM_BINS = 15
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """Where a study works: its run directory, the data sets' folder, the models, who is told."""
+
+    run: Path
+    data: Path | None
+    models: Mapping[str, ModelConfig]
+    notice: Callable[[str], None]
+
+
+def read_all(plan: StudyPlan, *, data: Path | None) -> dict[Name, list[Pair]]:
+    """Return the pairs of all data sets of a plan.
+
+    Raises:
+        ConfigError: a data set is not there.
+    """
+    limits = Limits(plan.max_train, plan.max_test)
+    return {name: some_pairs(name, data=data, limits=limits) for name in plan.benches}
+
+
+def noise_estimate(pairs: Mapping[Name, Sequence[Pair]], plan: StudyPlan) -> str:
+    """Say how long the bench takes at most, on two cores."""
+    reading, cells = 0.0, 0.0
+    for name, some in pairs.items():
+        noises = noises_of(name, plan)
+        num_train = sum(pair.split == "train" for pair in some)
+        reading += reading_s(some, plan)
+        cells += len(noises) * (len(plan.seeds) * cell_s(num_train, plan) + INTERVALS_S)
+    num_tuned = plan.tuned_seeds * len(tuned_noises()) * len(TUNED)
+    tuned = num_tuned * TUNED_S
+    text = (
+        f"estimate on two cores: {in_words(reading + cells + tuned)} "
+        f"(reading texts {in_words(reading)}, heads and intervals {in_words(cells)}"
+    )
+    return text + (f", fine-tuning {in_words(tuned)})" if tuned else ")")
+
+
+def run_noise_bench(
+    plan: StudyPlan, pairs: Mapping[Name, Sequence[Pair]], *, site: Site
+) -> dict[str, Any]:
+    """Run all cells and return the report, JSON-safe; see `results_table` for the bare values."""
+    report: dict[str, Any] = {
+        "study": "noise",
+        "tier": plan.tier,
+        "seeds": list(plan.seeds),
+        "models": list(site.models),
+        "num_trusted": plan.num_trusted,
+        **{name: [] for name in ("noises", "detection", "contrasts", "calibration", "training")},
+        "reliability": [],
+        "baselines": [],
+    }
+    for name, some in pairs.items():
+        site.notice(f"{name}: reading {len(some):,} pairs")
+        bench = make_bench(name, some, models=site.models, cache=site.run / FEATURES)
+        for trial in _trials(bench, plan, site=site):
+            _add(report, trial)
+        report["baselines"].append(_longer(bench))
+    report["training"] = with_holm(report["training"])
+    report["verdicts"] = verdicts(report)
+    return report
+
+
+def results_table(report: Mapping[str, Any]) -> pa.Table:
+    """Return every measured value of every seed: one row a value, with what it is of."""
+    measured = {
+        "detection": {"auroc_per_seed": "AUROC", "average_precision_per_seed": "average precision"},
+        "calibration": {
+            "error_per_seed": "expected calibration error",
+            "skill_per_seed": "Brier skill",
+        },
+        "training": {"per_seed": "accuracy"},
+    }
+    rows = [
+        {
+            "part": part,
+            "bench": row["bench"],
+            "noise": row["noise"],
+            "weights": row["weights"],
+            "name": row.get("name") or row.get("arm") or row.get("method"),
+            "measure": measure,
+            "seed": seed,
+            "value": value,
+        }
+        for part, columns in measured.items()
+        for row in report[part]
+        for column, measure in columns.items()
+        for seed, value in zip(report["seeds"], row[column], strict=False)
+    ]
+    return pa.Table.from_pylist(rows)
+
+
+def _trials(bench: Bench, plan: StudyPlan, *, site: Site) -> list[Trial]:
+    ground = Ground.of(bench, vote=plan.vote)
+    noises = noises_of(bench.name, plan)
+    shared = _identity(bench, plan, site=site)
+    trials = []
+    clusters = (bench.train_clusters, bench.test_clusters)
+    with progress(f"{bench.name}: cells", total=len(noises) * len(plan.seeds)) as advance:
+        for noise in noises:
+            outcomes = []
+            for seed in plan.seeds:
+                outcomes.append(_cell(ground, noise, plan=plan, seed=seed, site=site, own=shared))
+                advance(1)
+            trials.append(Trial(bench.name, noise, outcomes, *clusters))
+    if plan.tuned_seeds and bench.name == "ukp":
+        trials += _tuned(bench, trials, plan=plan, site=site, own=shared)
+    return trials
+
+
+def _cell(
+    ground: Ground,
+    noise: Noise,
+    *,
+    plan: StudyPlan,
+    seed: int,
+    site: Site,
+    own: Mapping[str, Any],
+) -> Outcome:
+    path = cell_path(site.run / CELLS, **own, noise=noise.title, seed=seed)
+    found = load_outcome(path)
+    if found is None:
+        found = run_cell(ground, noise, vote=plan.vote, seed=seed, num_trusted=plan.num_trusted)
+        save_outcome(path, found)
+        found = load_outcome(path) or found  # the same digits, whether it was computed or kept
+    return found
+
+
+def _tuned(
+    bench: Bench,
+    trials: Sequence[Trial],
+    *,
+    plan: StudyPlan,
+    site: Site,
+    own: Mapping[str, Any],
+) -> list[Trial]:
+    model = next(iter(site.models.values()))
+    wanted = [trial for trial in trials if trial.noise in tuned_noises()]
+    total = len(wanted) * plan.tuned_seeds * len(TUNED)
+    found = []
+    with progress(f"{bench.name}: fine-tuning", total=total) as advance:
+        for trial in wanted:
+            outcomes = [
+                tuned_outcome(
+                    bench,
+                    outcome,
+                    model=model,
+                    seed=seed,
+                    folder=site.run / CELLS,
+                    identity={**own, "noise": trial.noise.title, "seed": seed},
+                    advance=advance,
+                )
+                for seed, outcome in list(zip(plan.seeds, trial.outcomes, strict=True))[
+                    : plan.tuned_seeds
+                ]
+            ]
+            found.append(replace(trial, outcomes=outcomes, weights=FINE_TUNED))
+    return found
+
+
+def _identity(bench: Bench, plan: StudyPlan, *, site: Site) -> dict[str, Any]:
+    digest = hashlib.sha256()
+    for pair in (*bench.train, *bench.test):
+        digest.update(f"{pair.id} {pair.votes} {pair.margin}\n".encode())
+    models = {}
+    for label, model in site.models.items():
+        known = model.model_dump(exclude={"path"})
+        models[label] = {**known, "weights": fingerprint(Path(locate(model.path)))}
+    return {
+        "form": CELL_FORM,
+        "pairs": digest.hexdigest(),
+        "models": models,
+        "vote": plan.vote.identity(),
+        "num_trusted": plan.num_trusted,
+    }
+
+
+def _add(report: dict[str, Any], trial: Trial) -> None:
+    report["training"] += training_rows(trial)
+    if trial.weights == FINE_TUNED:
+        return
+    report["noises"].append(noise_row(trial))
+    report["detection"] += detection_rows(trial)
+    report["contrasts"] += contrast_rows(trial)
+    report["calibration"] += calibration_rows(trial)
+    pooled = pooled_chances(trial)
+    if trial.noise.kind == "votes" and pooled is not None:
+        report["reliability"] += [trial.where | row for row in _reliability(*pooled)]
+
+
+def _reliability(chance_N: Floats, wrong_N: NDArray[np.bool_]) -> list[Row]:
+    order_N = np.argsort(chance_N, kind="stable")
+    return [
+        {
+            "predicted": float(chance_N[some].mean()),
+            "happened": float(wrong_N[some].mean()),
+            "num_pairs": len(some),
+        }
+        for some in np.array_split(order_N, NUM_BINS)
+    ]
+
+
+def _longer(bench: Bench) -> Row:
+    credit_M = pair_credit(length_delta(bench.test))
+    found = cluster_bootstrap(credit_M, clusters=bench.test_clusters, seed=0)
+    interval = {"value": found.value, "low": found.low, "high": found.high}
+    return {"bench": bench.name, "name": "always the longer", "accuracy": interval}

@@ -1,0 +1,85 @@
+import gzip
+import json
+
+import pytest
+
+from tamis.cli import main
+from tamis.report.page import TITLE
+from tamis.runs import read_json, read_parquet
+from tamis.studies.commands import fill_document, run_study_stage, sections_of
+from tamis.studies.plan import StudyPlan
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """A folder with two small files of preferences, under the names of HH-RLHF."""
+    folder = tmp_path_factory.mktemp("data")
+    for name in ("hh_harmless_base", "hh_helpful_base"):
+        with gzip.open(folder / f"{name}.jsonl.gz", "wt") as file:
+            for number in range(60):
+                row = {
+                    "prompt": [{"role": "user", "content": f"{name} {number}?"}],
+                    "chosen": [{"role": "assistant", "content": f"good answer {number % 7}"}],
+                    "rejected": [{"role": "assistant", "content": f"bad {number % 5}"}],
+                    "split": "test" if number % 3 == 0 else "train",
+                }
+                file.write(json.dumps(row) + "\n")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def plan(vote):
+    return StudyPlan(
+        tier="default",
+        seeds=(0, 1),
+        benches=("hh",),
+        models=("MiniLM",),
+        shares=(0.3,),
+        num_trusted=20,
+        vote=vote,
+    )
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    return tmp_path_factory.mktemp("run")
+
+
+@pytest.mark.parametrize("kind", ["noise", "deciles"])
+def test_a_study_says_what_it_takes_then_writes_everything(kind, plan, data, run, tmp_path):
+    said = []
+    result = run_study_stage(kind, run, plan=plan, data=data, notice=said.append)
+    assert said[0].startswith("estimate on two cores: about")
+    assert said[1] == "hh: reading 120 pairs"
+    assert result.fresh
+    assert read_json(run / kind / "report.json")["study"] == kind
+    assert read_parquet(run / kind / "results.parquet").num_rows > 20
+    assert TITLE in (run / kind / "report.html").read_text(encoding="utf-8")
+    text = (run / kind / "tables.md").read_text(encoding="utf-8")
+    images = sorted(path.name for path in (run / kind / "images").iterdir())
+    assert images
+    assert all(f"images/{name}" in text for name in images)
+    again = run_study_stage(kind, run, plan=plan, data=data, notice=said.append)
+    assert not again.fresh
+
+    page = tmp_path / "page.md"
+    page.write_text(f"<!-- begin: study-{kind} -->\n<!-- end: study-{kind} -->\n")
+    fill_document(kind, sections_of(kind, run), page=page)
+    assert text in page.read_text(encoding="utf-8")
+    assert sorted(path.name for path in (tmp_path / "images").iterdir()) == images
+
+
+def test_quick_and_full_exclude_each_other(capsys, tmp_path):
+    with pytest.raises(SystemExit) as end:
+        main(["study", "noise", "--quick", "--full", "--out", str(tmp_path)])
+    assert end.value.code == 2
+    assert "--quick and --full" in capsys.readouterr().err
+
+
+def test_data_sets_that_are_missing_are_named(capsys, tmp_path, monkeypatch):
+    monkeypatch.delenv("TAMIS_DATA_DIR", raising=False)
+    with pytest.raises(SystemExit) as end:
+        main(["study", "deciles", "--out", str(tmp_path / "run")])
+    assert end.value.code == 2
+    assert "humour_votes" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
