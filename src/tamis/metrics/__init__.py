@@ -9,7 +9,7 @@ from tamis.metrics.bootstrap import (
 )
 from tamis.metrics.calibration import brier_skill, expected_calibration_error
 from tamis.metrics.detection import Detection, detection, detection_difference
-from tamis.metrics.identity import identity_strength, text_ids
+from tamis.metrics.identity import identity_strength, text_ids, texts_recur
 from tamis.metrics.length import length_delta, log_length_ratio
 from tamis.metrics.multiple import holm, p_value
 
@@ -30,4 +30,5 @@ __all__ = [
     "pair_credit",
     "paired_difference",
     "text_ids",
+    "texts_recur",
 ]

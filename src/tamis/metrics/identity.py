@@ -48,6 +48,15 @@ def text_ids(pairs: Sequence[Pair]) -> IntArray:
     return ids_N2
 
 
+def texts_recur(ids_N2: IntArray) -> bool:
+    """Tell whether there are fewer texts than pairs, so that comparisons can speak of each other.
+
+    >>> texts_recur(np.array([[0, 1], [1, 2], [0, 2], [0, 1]])), texts_recur(np.array([[0, 1]]))
+    (True, False)
+    """
+    return bool(ids_N2.max() + 1 < len(ids_N2))
+
+
 def identity_strength(
     winner_N: npt.ArrayLike, loser_N: npt.ArrayLike, *, folds_N: npt.ArrayLike, l2: float
 ) -> FloatArray:

@@ -17,16 +17,16 @@ from numpy.typing import NDArray
 
 from tamis.data import pair_ids
 from tamis.errors import ConfigError, DataError
-from tamis.metrics import identity_strength, log_length_ratio, text_ids
+from tamis.metrics import identity_strength, log_length_ratio, text_ids, texts_recur
 from tamis.runs import read_parquet
 from tamis.strength.combine import combined_evidence
 from tamis.strength.folds import pair_folds
 from tamis.strength.wrong import WrongLabels, wrong_by_mixture, wrong_by_trusted
 from tamis.types import Pair
+from tamis.vote.table import IDENTITY_L2
 
 NUM_FOLDS, NUM_DRAWS = 5, 3
 LEAST_PAIRS = 20
-IDENTITY_L2 = 1.0
 LEAST_PEOPLE = 3
 STREAM = 8  # of random numbers, apart from those of votes
 
@@ -65,7 +65,7 @@ def evidence_on(pairs: Sequence[Pair], *, mean_N: Floats, seed: int) -> Evidence
     rng = np.random.default_rng([seed, STREAM])
     kinds = {"vote": mean_N, "length": log_length_ratio(pairs)}
     ids_N2 = text_ids(pairs)
-    if ids_N2.max() + 1 < len(pairs):  # texts recur
+    if texts_recur(ids_N2):
         draws = [
             identity_strength(
                 ids_N2[:, 0],

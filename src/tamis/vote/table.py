@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from tamis.errors import DataError
 from tamis.metrics.detection import detection
-from tamis.metrics.identity import identity_strength, text_ids
+from tamis.metrics.identity import identity_strength, text_ids, texts_recur
 from tamis.metrics.length import length_delta
 from tamis.runs import read_parquet, write_parquet
 from tamis.strength.convergence import ENOUGH, convergence, describe
@@ -145,7 +145,7 @@ def suspicions(
             found[f"{name} vote"] = -mean_votes(votes_NK)
     found["always the longer"] = -np.asarray(length_delta(pairs), dtype=np.float64)
     ids_N2 = text_ids(pairs)
-    if ids_N2.max() + 1 < len(pairs) and len(pairs) >= config.num_folds:  # texts recur
+    if texts_recur(ids_N2) and len(pairs) >= config.num_folds:
         rng = np.random.default_rng([seed, 7])
         folds_N = (
             group_folds([p.group or p.id for p in pairs], num_folds=config.num_folds, rng=rng)
