@@ -6,23 +6,19 @@ import pytest
 
 from tamis.models.config import ModelConfig
 from tamis.studies.cells import Ground
+from tamis.studies.deciles import _by_heads as by_heads
 from tamis.studies.deciles import (
-    DECILE,
-    NUM_PARTS,
-    STRONGEST,
-    WEAKEST,
-    all_parts,
     decile_estimate,
     decile_noises,
     parts_table,
     run_decile_study,
 )
-from tamis.studies.deciles import _one_seed as one_seed
 from tamis.studies.deciles_page import decile_sections
 from tamis.studies.noise import Site
-from tamis.studies.noises import Noise
+from tamis.studies.parts import DECILE, NUM_PARTS, STRONGEST, WEAKEST, all_parts
 from tamis.studies.plan import StudyPlan
 from tamis.studies.present import as_markdown
+from tamis.studies.tuned import FINE_TUNED
 
 
 @pytest.fixture(scope="module")
@@ -54,29 +50,56 @@ def test_tenths_are_all_pairs_once_and_ends_grow_to_all():
     assert rank_N[masks_NH[:, weakest]].max() < rank_N[masks_NH[:, strongest]].min()
 
 
-def test_the_weakest_tenth_holds_the_wrong_labels_and_teaches_the_least(bench, plan):
-    found = one_seed(Ground.of(bench, vote=plan.vote), Noise("uniform", 0.3), plan=plan, seed=0)
-    accuracy_H = found.credit_HM.mean(axis=1)
-    assert (np.diff(found.strength_H[:NUM_PARTS]) > 0).all()
-    assert found.wrong_H[0] > 0.5 > found.wrong_H[NUM_PARTS - 1]
+@pytest.fixture(scope="module")
+def curves_of(plan):
+    def flipped(bench):
+        """Return the curves of the labels with 30% flips, under one seed."""
+        one = plan.model_copy(update={"seeds": (0,)})
+        return list(by_heads(Ground.of(bench, vote=plan.vote), one))[1]
+
+    return flipped
+
+
+def test_the_weakest_tenth_holds_the_wrong_labels_and_teaches_the_least(bench, curves_of):
+    found = curves_of(bench)
+    accuracy_H = found.credit_SHM[0].mean(axis=1)
+    wrong_H = found.sorted_S[0].wrong_fracs()
+    assert (np.diff(found.sorted_S[0].strengths()[:NUM_PARTS]) > 0).all()
+    assert wrong_H[0] > 0.5 > wrong_H[NUM_PARTS - 1]
     assert accuracy_H[0] < 0.5 < accuracy_H[NUM_PARTS - 1]
-    everything = found.credit_HM[[2 * NUM_PARTS - 1, 3 * NUM_PARTS - 1]]
+    everything = found.credit_SHM[0, [2 * NUM_PARTS - 1, 3 * NUM_PARTS - 1]]
     np.testing.assert_array_equal(everything[0], everything[1])
 
 
-def test_voters_and_heads_read_different_models(bench, plan):
+def test_voters_and_heads_read_different_models(bench, curves_of):
     """Heads on features that say nothing reach chance, whatever the voters know."""
     noise = np.random.default_rng(0).normal(size=(len(bench.train) + len(bench.test), 3))
     parts = noise.astype(np.float32)[:440], noise.astype(np.float32)[440:]
     one = bench.joined()
-    blind = replace(bench, features={"knows": one, "blind": parts})
-    found = one_seed(Ground.of(blind, vote=plan.vote), Noise("uniform", 0.3), plan=plan, seed=0)
-    assert found.wrong_H[0] > 0.5 > found.wrong_H[NUM_PARTS - 1]  # the voters sorted well
-    assert 0.35 < found.credit_HM[2 * NUM_PARTS - 1].mean() < 0.65  # all pairs
-    alone = replace(bench, features={"knows": one})
-    seeing = one_seed(Ground.of(alone, vote=plan.vote), Noise("uniform", 0.3), plan=plan, seed=0)
-    np.testing.assert_array_equal(seeing.strength_H, found.strength_H)
-    assert seeing.credit_HM[2 * NUM_PARTS - 1].mean() > 0.7
+    found = curves_of(replace(bench, features={"knows": one, "blind": parts}))
+    wrong_H = found.sorted_S[0].wrong_fracs()
+    assert wrong_H[0] > 0.5 > wrong_H[NUM_PARTS - 1]  # the voters sorted well
+    assert 0.35 < found.credit_SHM[0, 2 * NUM_PARTS - 1].mean() < 0.65  # all pairs
+    seeing = curves_of(replace(bench, features={"knows": one}))
+    np.testing.assert_array_equal(seeing.sorted_S[0].mean_N, found.sorted_S[0].mean_N)
+    assert seeing.credit_SHM[0, 2 * NUM_PARTS - 1].mean() > 0.7
+
+
+def test_the_largest_tier_fine_tunes_a_model_on_every_tenth(plan, few, tiny_bert, tmp_path):
+    """The tenths are sorted by voters that read the other model, and each trains its own pairs."""
+    full = plan.model_copy(update={"seeds": (0,), "tuned_seeds": 1})
+    models = {name: ModelConfig(path=tiny_bert) for name in ("learns", "votes")}
+    site = Site(tmp_path, None, models, lambda _: None)
+    found = run_decile_study(full, {"ukp": [*few[:100], *few[440:460]]}, site=site)
+    rows = [row for row in found["parts"] if row["weights"] == FINE_TUNED]
+    assert [row["curve"] for row in rows] == [DECILE] * NUM_PARTS
+    assert {row["noise"] for row in rows} == {"one person's vote"}
+    assert len(list((tmp_path / "cells").glob("*.npy"))) == NUM_PARTS
+    (section,) = decile_sections(found)
+    text = as_markdown([section], place="study-deciles", images="images").text
+    assert "one person's vote, fine-tuned: the weakest tenth" in text
+    again = run_decile_study(full, {"ukp": [*few[:100], *few[440:460]]}, site=site)
+    assert again == found
 
 
 def test_the_report_holds_every_part(report):

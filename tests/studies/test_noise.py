@@ -15,7 +15,7 @@ from tamis.studies.noises import Noise
 from tamis.studies.outcome import Outcome
 from tamis.studies.plan import StudyPlan, noises_of, plan_of
 from tamis.studies.present import as_markdown, terminal_tables
-from tamis.studies.tuned import FINE_TUNED, tuned_outcome
+from tamis.studies.tuned import FINE_TUNED, Tuner, tuned_outcome
 from tamis.studies.wanted import verdicts
 from tamis.train.config import TrainConfig
 
@@ -253,24 +253,22 @@ def test_fine_tuned_models_learn_from_the_same_labels(bench, few, tiny_bert, tmp
     ground = Ground.of(bench, vote=vote)
     cell = run_cell(ground, Noise("uniform", 0.3), vote=vote, seed=0, num_trusted=60)
     train = TrainConfig(batch_size=32, learning_rate=1e-3, max_steps=2)
-    options = {
-        "model": ModelConfig(path=tiny_bert),
-        "seed": 0,
-        "folder": tmp_path,
-        "identity": {"noise": "uniform"},
-        "train": train,
-    }
     told = []
-    found = tuned_outcome(bench, cell, **options, advance=told.append)
+    tuner = Tuner(bench, ModelConfig(path=tiny_bert), tmp_path, {"pairs": "few"}, told.append)
+    found = tuned_outcome(tuner, cell, train=train, seed=0)
     assert tuple(found.credit) == TUNED
     assert all(len(credit_M) == len(bench.test) for credit_M in found.credit.values())
     assert sum(told) == 3
     kept = sorted(tmp_path.iterdir())
     assert [path.suffix for path in kept] == [".npy"] * 3  # no scratch is left
     times = [path.stat().st_mtime_ns for path in kept]
-    again = tuned_outcome(bench, cell, **options)
+    again = tuned_outcome(tuner, cell, train=train, seed=0)
     assert [path.stat().st_mtime_ns for path in kept] == times
     np.testing.assert_array_equal(again.credit[AUTO], found.credit[AUTO])
+    clean = replace(cell, labels=dict.fromkeys(TUNED, cell.labels[RAW]))
+    same = tuned_outcome(tuner, clean, train=train, seed=0)
+    assert sorted(tmp_path.iterdir()) == kept  # the same labels train one model
+    np.testing.assert_array_equal(same.credit[ORACLE], found.credit[RAW])
     rows = training_rows(
         Trial("ukp", Noise("uniform", 0.3), [found], np.arange(440), np.arange(200), FINE_TUNED)
     )

@@ -1,22 +1,21 @@
 """The decile study: what reward models learn from a tenth of the data, sorted by strength.
 
 One reward head is trained on each tenth of the pairs, from the weakest to the strongest, and on
-growing parts from either end. Published for fine-tuned models on HH-RLHF: below chance at the
-bottom, about 0.5 in the ambiguous middle, the top tenth good but not the best ("Secrets of RLHF
-II", arXiv 2401.06080, section 2.3 and appendix C.1).
+growing parts from either end; the largest tier fine-tunes a model on each tenth. Published for
+fine-tuned models on HH-RLHF: below chance at the bottom, about 0.5 in the ambiguous middle, the top
+tenth good but not the best ("Secrets of RLHF II", arXiv 2401.06080, section 2.3 and appendix C.1).
 
-Voters and reward heads read different models where there are two. A head on the voters' own
+Voters and reward models read different trunks where there are two. A head on the voters' own
 features learns what the voters thought: the pairs that they were against teach it the opposite,
 whatever their labels.
 
-Shape legend: N training pairs, M test pairs, H heads (parts of the data).
+Shape legend: S seeds, N training pairs, M test pairs, H parts of the data, D feature dimensions.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -28,47 +27,21 @@ from tamis.runs import progress
 from tamis.studies.cells import Ground
 from tamis.studies.demo_data import labelled
 from tamis.studies.material import Bench, Features, Name, make_bench
-from tamis.studies.noise import FEATURES, Site
-from tamis.studies.noises import Noise, draw
-from tamis.studies.plan import INTERVALS_S, StudyPlan, cell_s, in_words, reading_s
+from tamis.studies.noise import CELLS, FEATURES, Site, identity_of
+from tamis.studies.noise_figures import HEADS
+from tamis.studies.noises import Drawn, Noise, draw
+from tamis.studies.parts import NUM_PARTS, all_parts
+from tamis.studies.plan import INTERVALS_S, TENTH_S, StudyPlan, cell_s, in_words, reading_s
+from tamis.studies.tuned import FINE_TUNED, TENTH, Tuner
 from tamis.types import Pair
 from tamis.vote.ballots import collect, voting_members
-from tamis.vote.heads import head_votes, train_voter
+from tamis.vote.heads import Labels, head_votes, train_voter
 
-NUM_PARTS = 10
-DECILE, WEAKEST, STRONGEST = "decile", "weakest first", "strongest first"
 CHANCE = 0.5
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 Row = dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """Some of the pairs, in order of strength: shares ``low`` to ``high`` of them."""
-
-    curve: str
-    low: float
-    high: float
-
-    def mask(self, rank_N: NDArray[np.int64]) -> Bools:
-        """Mark the pairs of the part, given the rank of each pair's strength [N].
-
-        >>> Part(DECILE, 0.0, 0.5).mask(np.array([3, 0, 1, 2])).tolist()
-        [False, True, True, False]
-        """
-        num_pairs = len(rank_N)
-        start, end = round(num_pairs * self.low), round(num_pairs * self.high)
-        return np.asarray((rank_N >= start) & (rank_N < end))
-
-
-def all_parts() -> list[Part]:
-    """Return the tenths, and the parts that grow from either end up to all pairs."""
-    steps = [round(step / NUM_PARTS, 3) for step in range(NUM_PARTS + 1)]
-    parts = [Part(DECILE, low, high) for low, high in pairwise(steps)]
-    parts += [Part(WEAKEST, 0.0, high) for high in steps[1:]]
-    return parts + [Part(STRONGEST, low, 1.0) for low in reversed(steps[:-1])]
 
 
 def decile_noises(bench: str) -> list[Noise]:
@@ -86,6 +59,7 @@ def decile_estimate(pairs: Mapping[Name, Sequence[Pair]], plan: StudyPlan) -> st
         num_train = sum(pair.split == "train" for pair in some)
         each = len(plan.seeds) * cell_s(num_train, plan, num_heads=len(all_parts())) + INTERVALS_S
         seconds += reading_s(some, plan) + len(decile_noises(name)) * each
+        seconds += plan.tuned_seeds * NUM_PARTS * TENTH_S.get(name, 0.0)
     return f"estimate on two cores: {in_words(seconds)}"
 
 
@@ -105,90 +79,150 @@ def run_decile_study(
         site.notice(f"{name}: reading {len(some):,} pairs")
         bench = make_bench(name, some, models=site.models, cache=site.run / FEATURES)
         ground = Ground.of(bench, vote=plan.vote)
-        noises = decile_noises(name)
-        with progress(f"{name}: deciles", total=len(noises) * len(plan.seeds)) as advance:
-            for noise in noises:
-                sorted_runs = []
-                for seed in plan.seeds:
-                    sorted_runs.append(_one_seed(ground, noise, plan=plan, seed=seed))
-                    advance(1)
-                report["parts"] += _part_rows(bench, noise, sorted_runs)
-                report["shapes"].append(_shape(bench, noise, sorted_runs))
+        for curves in (*_by_heads(ground, plan), *_by_tuned(ground, plan, site=site)):
+            report["parts"] += _part_rows(bench, curves)
+            report["shapes"].append(_shape(bench, curves))
     return report
 
 
 def parts_table(report: Mapping[str, Any]) -> pa.Table:
     """Return one row a part and seed, with its accuracy."""
+    names = ("bench", "noise", "weights", "curve", "low", "high", "strength", "wrong_frac")
     return pa.Table.from_pylist(
         [
-            {
-                **{name: row[name] for name in ("bench", "noise", "curve", "low", "high")},
-                "strength": row["strength"],
-                "wrong_frac": row["wrong_frac"],
-                "seed": seed,
-                "accuracy": value,
-            }
+            {**{name: row[name] for name in names}, "seed": seed, "accuracy": value}
             for row in report["parts"]
-            for seed, value in zip(report["seeds"], row["per_seed"], strict=True)
+            for seed, value in zip(report["seeds"], row["per_seed"], strict=False)
         ]
     )
 
 
 @dataclass(frozen=True, slots=True)
 class _Sorted:
-    """One seed: credit of every part [H, M], its mean strength [H] and share of wrong labels."""
+    """Labels of one seed, and their pairs sorted by strength into H parts."""
 
-    credit_HM: Floats
-    strength_H: Floats
-    wrong_H: Floats
+    drawn: Drawn
+    mean_N: Floats
+    masks_NH: Bools
+
+    def strengths(self) -> Floats:
+        """Return the mean strength of every part [H]."""
+        return np.array([self.mean_N[mask_N].mean() for mask_N in self.masks_NH.T])
+
+    def wrong_fracs(self) -> Floats:
+        """Return the share of wrong labels of every part [H], where that is known."""
+        wrong_N, known_N = self.drawn.wrong_N, self.drawn.known_N
+        return np.array([_share(wrong_N[mask_N & known_N]) for mask_N in self.masks_NH.T])
 
 
-def _one_seed(ground: Ground, noise: Noise, *, plan: StudyPlan, seed: int) -> _Sorted:
+@dataclass(frozen=True, slots=True)
+class _Curves:
+    """All seeds of one noise: credit of every part [S, H, M]; the tenths are the first parts."""
+
+    noise: Noise
+    weights: str
+    sorted_S: Sequence[_Sorted]
+    credit_SHM: Floats
+
+
+def _by_heads(ground: Ground, plan: StudyPlan) -> Iterator[_Curves]:
+    """Train a head on every part; voters read the first model, heads the others, if any."""
+    bench = ground.bench
+    first = next(iter(bench.features))
+    voted_ND = bench.features[first][0]
+    train_ND, test_MD = _joined(bench, without=first)
+    noises = decile_noises(bench.name)
+    with progress(f"{bench.name}: deciles", total=len(noises) * len(plan.seeds)) as advance:
+        for noise in noises:
+            runs, credits = [], []
+            for seed in plan.seeds:
+                found = _sort(ground, noise, voted_ND, plan=plan, seed=seed)
+                weights_HD = train_voter(
+                    train_ND * _signs(found.drawn),
+                    trains_NH=found.masks_NH,
+                    config=plan.vote,
+                    seed=seed,
+                    voter=0,
+                )
+                runs.append(found)
+                credits.append(pair_credit(test_MD @ weights_HD.T).T)
+                advance(1)
+            yield _Curves(noise, HEADS, runs, np.stack(credits))
+
+
+def _by_tuned(ground: Ground, plan: StudyPlan, *, site: Site) -> Iterator[_Curves]:
+    """Fine-tune the first model on every tenth; voters read the others, if any."""
+    bench = ground.bench
+    if not plan.tuned_seeds or bench.name not in TENTH_S:
+        return
+    first, model = next(iter(site.models.items()))
+    voted_ND, _ = _joined(bench, without=first)
+    noise = decile_noises(bench.name)[0]
+    seeds = plan.seeds[: plan.tuned_seeds]
+    own = identity_of(bench, plan, site=site)
+    with progress(f"{bench.name}: fine-tuning", total=NUM_PARTS * len(seeds)) as advance:
+        tuner = Tuner(bench, model, site.run / CELLS, own, advance)
+        runs, credits = [], []
+        for seed in seeds:
+            found = _sort(ground, noise, voted_ND, plan=plan, seed=seed)
+            one_N = np.ones(len(bench.train))
+            credits.append(
+                [
+                    tuner.credit(
+                        Labels(one_N, 0 * one_N, mask_N.astype(np.float64)),
+                        found.drawn.turned_N,
+                        train=TENTH,
+                        seed=seed,
+                    )
+                    for mask_N in found.masks_NH.T[:NUM_PARTS]
+                ]
+            )
+            runs.append(found)
+    yield _Curves(noise, FINE_TUNED, runs, np.array(credits))
+
+
+def _sort(
+    ground: Ground, noise: Noise, voted_ND: Features, *, plan: StudyPlan, seed: int
+) -> _Sorted:
     bench = ground.bench
     drawn = draw(noise, bench, seed=seed, distance_N=ground.distance_N)
     pairs = [labelled(p, wrong=bool(t)) for p, t in zip(bench.train, drawn.turned_N, strict=True)]
-    sign_N1 = np.where(drawn.turned_N, -1, 1).astype(np.float32)[:, None]
-    voted_ND, (train_ND, test_MD) = _readings(bench)
     members = voting_members(pairs, config=plan.vote, seed=seed)
-    votes = head_votes(voted_ND * sign_N1, members=members, config=plan.vote, seed=seed)
+    votes = head_votes(voted_ND * _signs(drawn), members=members, config=plan.vote, seed=seed)
     mean_N = collect(members, votes).headline_NK.mean(axis=1)
     rank_N = np.argsort(np.argsort(mean_N, kind="stable"), kind="stable")
-    masks_NH = np.stack([part.mask(rank_N) for part in all_parts()], axis=1)
-    diff_ND = train_ND * sign_N1
-    weights_HD = train_voter(diff_ND, trains_NH=masks_NH, config=plan.vote, seed=seed, voter=0)
-    credit_HM = pair_credit(test_MD @ weights_HD.T).T
-    wrong_N, known_N = drawn.wrong_N, drawn.known_N
-    return _Sorted(
-        credit_HM,
-        np.array([mean_N[mask_N].mean() for mask_N in masks_NH.T]),
-        np.array([_share(wrong_N[mask_N & known_N]) for mask_N in masks_NH.T]),
-    )
+    return _Sorted(drawn, mean_N, np.stack([part.mask(rank_N) for part in all_parts()], axis=1))
 
 
-def _readings(bench: Bench) -> tuple[Features, tuple[Features, Features]]:
-    """Return what voters read of the training pairs, and what heads read of train and test."""
-    (first, (voted_ND, _)), *others = bench.features.items()
-    learners = dict(others) or {first: bench.features[first]}
-    return voted_ND, replace(bench, features=learners).joined()
+def _signs(drawn: Drawn) -> Features:
+    return np.where(drawn.turned_N, -1, 1).astype(np.float32)[:, None]
+
+
+def _joined(bench: Bench, *, without: str) -> tuple[Features, Features]:
+    """Return the features of all models but one, or of that one where there is no other."""
+    others = {label: parts for label, parts in bench.features.items() if label != without}
+    return replace(bench, features=others or bench.features).joined()
 
 
 def _share(marked: Bools) -> float:
     return float(marked.mean()) if len(marked) else 0.0
 
 
-def _part_rows(bench: Bench, noise: Noise, runs: Sequence[_Sorted]) -> list[Row]:
+def _part_rows(bench: Bench, curves: _Curves) -> list[Row]:
+    strength_H = np.mean([run.strengths() for run in curves.sorted_S], axis=0)
+    wrong_H = np.mean([run.wrong_fracs() for run in curves.sorted_S], axis=0)
     rows = []
-    credit_SHM = np.stack([run.credit_HM for run in runs])
-    for number, part in enumerate(all_parts()):
-        credit_SM = credit_SHM[:, number]
+    for number in range(curves.credit_SHM.shape[1]):
+        credit_SM = curves.credit_SHM[:, number]
         accuracy = cluster_bootstrap(credit_SM, clusters=bench.test_clusters, seed=0)
         rows.append(
             {
                 "bench": bench.name,
-                "noise": noise.title,
-                **asdict(part),
-                "strength": float(np.mean([run.strength_H[number] for run in runs])),
-                "wrong_frac": float(np.mean([run.wrong_H[number] for run in runs])),
+                "noise": curves.noise.title,
+                "weights": curves.weights,
+                **asdict(all_parts()[number]),
+                "strength": float(strength_H[number]),
+                "wrong_frac": float(wrong_H[number]),
                 "accuracy": asdict(accuracy),
                 "per_seed": credit_SM.mean(axis=1).tolist(),
             }
@@ -196,9 +230,9 @@ def _part_rows(bench: Bench, noise: Noise, runs: Sequence[_Sorted]) -> list[Row]
     return rows
 
 
-def _shape(bench: Bench, noise: Noise, runs: Sequence[_Sorted]) -> Row:
+def _shape(bench: Bench, curves: _Curves) -> Row:
     """Compare the ends of the curve of tenths with chance and with the best tenth."""
-    credit_SHM = np.stack([run.credit_HM[:NUM_PARTS] for run in runs])
+    credit_SHM = curves.credit_SHM[:, :NUM_PARTS]
     best = int(credit_SHM.mean(axis=(0, 2)).argmax())
     clusters = bench.test_clusters
     chance_M = np.full(credit_SHM.shape[2], CHANCE)
@@ -206,7 +240,8 @@ def _shape(bench: Bench, noise: Noise, runs: Sequence[_Sorted]) -> Row:
     top = paired_difference(credit_SHM[:, -1], credit_SHM[:, best], clusters=clusters, seed=0)
     return {
         "bench": bench.name,
-        "noise": noise.title,
+        "noise": curves.noise.title,
+        "weights": curves.weights,
         "bottom_minus_chance": asdict(bottom),
         "best_decile": best + 1,
         "top_minus_best": asdict(top),

@@ -9,9 +9,11 @@ from tamis.report.blocks import Block, Picture, Section, Table, Text
 from tamis.report.numbers import number, percent, percent_interval, points_interval
 from tamis.report.pictures import RIGHT, RULE, WRONG
 from tamis.studies.charts import Line, LinePanel, LineStyle, line_panels
-from tamis.studies.deciles import CHANCE, DECILE, STRONGEST, WEAKEST
-from tamis.studies.noise_figures import as_interval
+from tamis.studies.deciles import CHANCE
+from tamis.studies.noise_figures import HEADS, as_interval
 from tamis.studies.noise_page import BENCHES
+from tamis.studies.parts import DECILE, STRONGEST, WEAKEST
+from tamis.studies.tuned import FINE_TUNED
 
 COLOURS = {DECILE: RIGHT, WEAKEST: WRONG, STRONGEST: RULE}
 
@@ -38,18 +40,25 @@ def _how(report: Report) -> str:
         else f"Voters and reward heads read the same frozen features, those of {voters}; so the "
         "pairs that the vote is against teach the opposite, whatever their labels. "
     )
+    tuned = {row["weights"] for row in report["parts"]} - {HEADS}
+    weights = (
+        "Where a curve says fine-tuned, all weights of "
+        f"{voters} are, on tenths sorted by voters that read the other model, under "
+        f"{min(len(row['per_seed']) for row in report['parts'])} seeds. "
+        if tuned
+        else "No model is fine-tuned. "
+    )
     return (
         f"Tier {report['tier']}, {len(report['seeds'])} seeds. Training pairs are sorted by their "
         "cross-fitted strength; a reward head is trained on each tenth of them, and on parts that "
-        f"grow by a tenth from the weakest or from the strongest end. {readers}All are tested on "
-        "the same clean test pairs; no model is fine-tuned. Intervals are 95% bootstraps over "
-        "texts or prompts."
+        f"grow by a tenth from the weakest or from the strongest end. {readers}{weights}All are "
+        "tested on the same clean test pairs. Intervals are 95% bootstraps over texts or prompts."
     )
 
 
 def _sentence(row: Row) -> str:
     bottom, top = as_interval(row["bottom_minus_chance"]), as_interval(row["top_minus_best"])
-    where = f"{_bench(row)}, {row['noise']}"
+    where = f"{_bench(row)}, {row['noise']}{_suffix(row)}"
     if bottom.high < 0:
         seen = "is below chance"
     elif bottom.low > 0:
@@ -67,15 +76,15 @@ def _sentence(row: Row) -> str:
 
 def _picture(report: Report, *, curves: Sequence[str], name: str) -> Picture:
     panels = []
-    places = dict.fromkeys((row["bench"], row["noise"]) for row in report["parts"])
-    for bench, noise in places:
-        rows = [row for row in report["parts"] if (row["bench"], row["noise"]) == (bench, noise)]
+    shown = [row for row in report["parts"] if row["curve"] in curves]
+    for place in dict.fromkeys(map(_place, shown)):
+        rows = [row for row in shown if _place(row) == place]
         lines = tuple(_line([row for row in rows if row["curve"] == curve]) for curve in curves)
-        title = f"{BENCHES.get(bench, bench)}: {noise}"
+        title = f"{_bench(rows[0])}: {rows[0]['noise']}{_suffix(rows[0])}"
         panels.append(LinePanel(title, lines, level=(CHANCE, "chance")))
     alone = curves == (DECILE,)
     seen = (
-        "Accuracy of a reward head trained on one tenth of the pairs, by the tenth's strength."
+        "Accuracy of a reward model trained on one tenth of the pairs, by the tenth's strength."
         if alone
         else "Accuracy of a reward head by the share of the pairs that it is trained on, taken "
         "from the weakest or from the strongest end."
@@ -102,6 +111,14 @@ def _line(rows: Sequence[Row]) -> Line:
     return Line(curve, x, values, COLOURS[curve], bars=curve == DECILE)
 
 
+def _place(row: Row) -> tuple[str, ...]:
+    return row["bench"], row["noise"], row["weights"]
+
+
+def _suffix(row: Row) -> str:
+    return ", fine-tuned" if row["weights"] == FINE_TUNED else ""
+
+
 def _bench(row: Row) -> str:
     name: str = row["bench"]
     return BENCHES.get(name, name)
@@ -112,6 +129,7 @@ def _shape_table(shapes: Sequence[Row]) -> Table:
         (
             _bench(row),
             row["noise"],
+            row["weights"],
             points_interval(as_interval(row["bottom_minus_chance"])),
             str(row["nearest_to_chance"]),
             str(row["best_decile"]),
@@ -122,13 +140,14 @@ def _shape_table(shapes: Sequence[Row]) -> Table:
     header = (
         "data",
         "labels",
+        "weights",
         "weakest − chance",
         "nearest to chance",
         "best tenth",
         "strongest − best",
     )
     caption = "The shape of the curve; the best tenth is chosen on the test pairs it is shown on"
-    return Table(caption, header, rows, num_text=2)
+    return Table(caption, header, rows, num_text=3)
 
 
 def _part_table(parts: Sequence[Row]) -> Table:
@@ -136,6 +155,7 @@ def _part_table(parts: Sequence[Row]) -> Table:
         (
             _bench(row),
             row["noise"],
+            row["weights"],
             f"{percent(row['low'], digits=0)} to {percent(row['high'], digits=0)}",
             number(row["strength"]),
             percent(row["wrong_frac"]),
@@ -144,5 +164,5 @@ def _part_table(parts: Sequence[Row]) -> Table:
         for row in parts
         if row["curve"] == DECILE
     )
-    header = ("data", "labels", "tenth", "mean strength", "labels wrong", "accuracy")
-    return Table("Every tenth, heads on frozen features", header, rows, num_text=3)
+    header = ("data", "labels", "weights", "tenth", "mean strength", "labels wrong", "accuracy")
+    return Table("Every tenth", header, rows, num_text=4)

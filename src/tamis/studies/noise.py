@@ -22,7 +22,7 @@ from tamis.models.config import ModelConfig
 from tamis.models.source import locate
 from tamis.runs import fingerprint, progress
 from tamis.studies.cells import TUNED, Ground, run_cell
-from tamis.studies.material import Bench, Limits, Name, make_bench, some_pairs
+from tamis.studies.material import Bench, Name, make_bench, some_pairs
 from tamis.studies.noise_figures import (
     Floats,
     Row,
@@ -43,11 +43,12 @@ from tamis.studies.plan import (
     StudyPlan,
     cell_s,
     in_words,
+    limits_of,
     noises_of,
     reading_s,
     tuned_noises,
 )
-from tamis.studies.tuned import FINE_TUNED, tuned_outcome
+from tamis.studies.tuned import FINE_TUNED, TRAINS, Tuner, tuned_outcome
 from tamis.studies.wanted import verdicts
 from tamis.types import Pair
 
@@ -72,20 +73,21 @@ def read_all(plan: StudyPlan, *, data: Path | None) -> dict[Name, list[Pair]]:
     Raises:
         ConfigError: a data set is not there.
     """
-    limits = Limits(plan.max_train, plan.max_test)
-    return {name: some_pairs(name, data=data, limits=limits) for name in plan.benches}
+    return {
+        name: some_pairs(name, data=data, limits=limits_of(name, plan)) for name in plan.benches
+    }
 
 
 def noise_estimate(pairs: Mapping[Name, Sequence[Pair]], plan: StudyPlan) -> str:
     """Say how long the bench takes at most, on two cores."""
-    reading, cells = 0.0, 0.0
+    reading, cells, tuned = 0.0, 0.0, 0.0
     for name, some in pairs.items():
         noises = noises_of(name, plan)
         num_train = sum(pair.split == "train" for pair in some)
         reading += reading_s(some, plan)
         cells += len(noises) * (len(plan.seeds) * cell_s(num_train, plan) + INTERVALS_S)
-    num_tuned = plan.tuned_seeds * len(tuned_noises()) * len(TUNED)
-    tuned = num_tuned * TUNED_S
+        num_tuned = plan.tuned_seeds * len(tuned_noises(name, plan)) * len(TUNED)
+        tuned += num_tuned * TUNED_S.get(name, 0.0)
     text = (
         f"estimate on two cores: {in_words(reading + cells + tuned)} "
         f"(reading texts {in_words(reading)}, heads and intervals {in_words(cells)}"
@@ -150,7 +152,7 @@ def results_table(report: Mapping[str, Any]) -> pa.Table:
 def _trials(bench: Bench, plan: StudyPlan, *, site: Site) -> list[Trial]:
     ground = Ground.of(bench, vote=plan.vote)
     noises = noises_of(bench.name, plan)
-    shared = _identity(bench, plan, site=site)
+    shared = identity_of(bench, plan, site=site)
     trials = []
     clusters = (bench.train_clusters, bench.test_clusters)
     with progress(f"{bench.name}: cells", total=len(noises) * len(plan.seeds)) as advance:
@@ -160,9 +162,7 @@ def _trials(bench: Bench, plan: StudyPlan, *, site: Site) -> list[Trial]:
                 outcomes.append(_cell(ground, noise, plan=plan, seed=seed, site=site, own=shared))
                 advance(1)
             trials.append(Trial(bench.name, noise, outcomes, *clusters))
-    if plan.tuned_seeds and bench.name == "ukp":
-        trials += _tuned(bench, trials, plan=plan, site=site, own=shared)
-    return trials
+    return trials + _tuned(bench, trials, plan=plan, site=site, own=shared)
 
 
 def _cell(
@@ -191,31 +191,23 @@ def _tuned(
     site: Site,
     own: Mapping[str, Any],
 ) -> list[Trial]:
-    model = next(iter(site.models.values()))
-    wanted = [trial for trial in trials if trial.noise in tuned_noises()]
-    total = len(wanted) * plan.tuned_seeds * len(TUNED)
+    wanted = [trial for trial in trials if trial.noise in tuned_noises(bench.name, plan)]
+    if not wanted:
+        return []
     found = []
+    total = len(wanted) * plan.tuned_seeds * len(TUNED)
     with progress(f"{bench.name}: fine-tuning", total=total) as advance:
+        tuner = Tuner(bench, next(iter(site.models.values())), site.run / CELLS, own, advance)
+        train = TRAINS[bench.name]
         for trial in wanted:
-            outcomes = [
-                tuned_outcome(
-                    bench,
-                    outcome,
-                    model=model,
-                    seed=seed,
-                    folder=site.run / CELLS,
-                    identity={**own, "noise": trial.noise.title, "seed": seed},
-                    advance=advance,
-                )
-                for seed, outcome in list(zip(plan.seeds, trial.outcomes, strict=True))[
-                    : plan.tuned_seeds
-                ]
-            ]
+            seeded = list(zip(plan.seeds, trial.outcomes, strict=True))[: plan.tuned_seeds]
+            outcomes = [tuned_outcome(tuner, one, train=train, seed=seed) for seed, one in seeded]
             found.append(replace(trial, outcomes=outcomes, weights=FINE_TUNED))
     return found
 
 
-def _identity(bench: Bench, plan: StudyPlan, *, site: Site) -> dict[str, Any]:
+def identity_of(bench: Bench, plan: StudyPlan, *, site: Site) -> dict[str, Any]:
+    """Return what every cell of a data set depends on."""
     digest = hashlib.sha256()
     for pair in (*bench.train, *bench.test):
         digest.update(f"{pair.id} {pair.votes} {pair.margin}\n".encode())

@@ -16,7 +16,7 @@ from tamis.models.config import ModelConfig
 from tamis.studies.arms import NAMES
 from tamis.studies.decoder import smollm2_checkpoint
 from tamis.studies.demo import DEMO_MODEL
-from tamis.studies.material import Name
+from tamis.studies.material import Limits, Name
 from tamis.studies.noises import Noise
 from tamis.types import Config, Pair
 from tamis.vote.config import VoteConfig
@@ -30,7 +30,9 @@ MAX_TOKENS = 256
 # cell, and the intervals of one noise
 TOKEN_S: dict[ModelName, float] = {"MiniLM": 1e-4, "SmolLM2": 3e-4}
 HEAD_S, CELL_S, INTERVALS_S = 8e-10, 2e-4, 8.0
-TUNED_S = 140.0  # one fine-tuned model
+TUNED_S = {"ukp": 140.0, "hh": 330.0}  # one fine-tuned model, by data set
+TENTH_S = {"ukp": 55.0, "hh": 70.0}  # one that is fine-tuned on a tenth of the pairs
+LONG = 2  # AlpacaEval's answers are long, so it has that many times fewer pairs
 CHARACTERS, EXTRA = 4.2, 12  # a token has so many; a conversation has so many more
 WIDTHS: dict[ModelName, int] = {"MiniLM": 3 * 384, "SmolLM2": 3 * 576}
 
@@ -62,7 +64,7 @@ def plan_of(tier: Tier, *, num_seeds: int = 5) -> StudyPlan:
     """Return what a tier runs.
 
     ``quick`` stays on the data that come with Tamis and one model; ``full`` adds fine-tuned models
-    to ``default``.
+    to ``default``, under three seeds.
     """
     seeds = tuple(range(num_seeds))
     if tier == "quick":
@@ -91,9 +93,18 @@ def noises_of(bench: str, plan: StudyPlan) -> list[Noise]:
     return votes + flips
 
 
-def tuned_noises() -> list[Noise]:
-    """Return the noises that models are fine-tuned under, on UKPConvArg1."""
-    return [Noise("votes"), Noise("uniform"), Noise("uniform", 0.3)]
+def tuned_noises(bench: str, plan: StudyPlan) -> list[Noise]:
+    """Return the noises that models are fine-tuned under, of a data set."""
+    if not plan.tuned_seeds or bench not in TUNED_S:
+        return []
+    votes = [Noise("votes")] if bench == "ukp" else []
+    return [*votes, Noise("uniform"), Noise("uniform", 0.3)]
+
+
+def limits_of(bench: str, plan: StudyPlan) -> Limits:
+    """Return how many pairs of a data set are used at most."""
+    parts = LONG if bench == "alpaca" else 1
+    return Limits(plan.max_train // parts, plan.max_test // parts)
 
 
 def models_of(plan: StudyPlan, *, folder: Path) -> dict[str, ModelConfig]:

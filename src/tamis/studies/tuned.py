@@ -1,10 +1,11 @@
-"""Cells whose reward models are fine-tuned, all weights, on labels that head cells made."""
+"""Reward models of a study whose weights are all fine-tuned, each kept once it is trained."""
 
 from __future__ import annotations
 
+import hashlib
 import shutil
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -21,79 +22,103 @@ from tamis.studies.material import Bench
 from tamis.studies.outcome import Outcome, cell_path
 from tamis.train.config import ComputeConfig, TrainConfig
 from tamis.train.fit import fit
-from tamis.types import Pair, Verdict
+from tamis.types import Verdict
 from tamis.vote.heads import Labels
 
 FINE_TUNED = "all weights fine-tuned"
-TRAIN = TrainConfig(
-    batch_size=128,
-    learning_rate=1e-4,
-    sampler="group",
-    max_steps=60,
-    compute=ComputeConfig(save_every=20),
-)
+SAVED = ComputeConfig(save_every=20)
+# the demo's settings for the data that it runs on, one pass elsewhere; chosen before any study
+TRAINS: Mapping[str, TrainConfig] = {
+    "ukp": TrainConfig(
+        batch_size=128, learning_rate=1e-4, sampler="group", max_steps=60, compute=SAVED
+    ),
+    "hh": TrainConfig(batch_size=64, learning_rate=1e-4, sampler="length", compute=SAVED),
+}
+TENTH = TrainConfig(batch_size=32, learning_rate=1e-4, epochs=2.0, compute=SAVED)
 
 Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
 
 
-def tuned_outcome(
-    bench: Bench,
-    outcome: Outcome,
-    *,
-    model: ModelConfig,
-    seed: int,
-    folder: Path,
-    identity: dict[str, object],
-    train: TrainConfig = TRAIN,
-    advance: Callable[[int], None] | None = None,
-) -> Outcome:
-    """Fine-tune one model for each arm whose labels ``outcome`` kept, and return their credit.
+@dataclass(frozen=True, slots=True)
+class Tuner:
+    """Fine-tunes models on the training pairs of one data set, and keeps what they reach.
 
-    Each model is trained once and its credit kept in ``folder``; a training that was killed goes on
-    from its last checkpoint. ``identity`` says what the labels depend on.
+    Attributes:
+        bench: the data set.
+        model: what is fine-tuned.
+        folder: where credit is kept, and where a training that was killed goes on.
+        identity: what the pairs depend on.
+        advance: told of each model.
     """
-    pairs = [labelled(p, wrong=bool(t)) for p, t in zip(bench.train, outcome.turned_N, strict=True)]
-    credit = {}
-    for arm in TUNED:
-        own = {**identity, "arm": arm, "train": train.identity(), "model": model.model_dump()}
-        path = cell_path(folder, **own).with_suffix(".npy")
+
+    bench: Bench
+    model: ModelConfig
+    folder: Path
+    identity: Mapping[str, object]
+    advance: Callable[[int], None] | None = None
+
+    def credit(self, labels: Labels, turned_N: Bools, *, train: TrainConfig, seed: int) -> Floats:
+        """Return the credit on the test pairs [M] of one model; the same labels train one model.
+
+        ``labels`` are about pairs as they are labelled, ``turned_N`` says which of them are
+        labelled against the stored orientation; pairs of no weight are left out.
+        """
+        digest = hashlib.sha256(np.packbits(turned_N).tobytes())
+        for values_N in (labels.target_N, labels.margin_N, labels.weight_N):
+            digest.update(values_N.astype(np.float32).tobytes())
+        path = cell_path(
+            self.folder,
+            **self.identity,
+            labels=digest.hexdigest(),
+            train=train.identity(),
+            model=self.model.model_dump(exclude={"path"}),
+            seed=seed,
+        ).with_suffix(".npy")
         if not path.is_file():
             work = path.with_suffix(".work")
-            credit_M = _train(
-                pairs,
-                outcome.labels[arm],
-                test=bench.test,
-                model=model,
-                train=train,
-                seed=seed,
-                work=work,
-            )
-            write_array(path, credit_M)
+            write_array(path, self._trained(labels, turned_N, train=train, seed=seed, work=work))
             shutil.rmtree(work)
-        credit[arm] = np.load(path, allow_pickle=False)
-        if advance is not None:
-            advance(1)
-    return replace(outcome, suspicion={}, credit=credit, chance_N=None, labels={})
+        if self.advance is not None:
+            self.advance(1)
+        return np.asarray(np.load(path, allow_pickle=False))
 
-
-def _train(
-    pairs: Sequence[Pair],
-    labels: Labels,
-    *,
-    test: Sequence[Pair],
-    model: ModelConfig,
-    train: TrainConfig,
-    seed: int,
-    work: Path,
-) -> Floats:
-    verdicts = [
-        Verdict(pair.id, float(target), float(margin), float(weight))
-        for pair, target, margin, weight in zip(
-            pairs, labels.target_N, labels.margin_N, labels.weight_N, strict=True
+    def _trained(
+        self, labels: Labels, turned_N: Bools, *, train: TrainConfig, seed: int, work: Path
+    ) -> Floats:
+        kept = np.flatnonzero(labels.weight_N > 0).tolist()
+        pairs = [labelled(self.bench.train[row], wrong=bool(turned_N[row])) for row in kept]
+        verdicts = [
+            Verdict(pair.id, float(target), float(margin), float(weight))
+            for pair, target, margin, weight in zip(
+                pairs,
+                labels.target_N[kept],
+                labels.margin_N[kept],
+                labels.weight_N[kept],
+                strict=True,
+            )
+        ]
+        out = work / "checkpoint"
+        fit(
+            pairs,
+            verdicts,
+            model=self.model,
+            train=train,
+            seed=seed,
+            work=work / "train",
+            out=out,
         )
-    ]
-    out = work / "checkpoint"
-    fit(pairs, verdicts, model=model, train=train, seed=seed, work=work / "train", out=out)
-    scorer = load_scorer(str(out))
-    scores = score_pairs(scorer.model, scorer.tokenizer, test, max_length=scorer.max_length)
-    return pair_credit(scores.chosen_N - scores.rejected_N)
+        scorer = load_scorer(str(out))
+        scores = score_pairs(
+            scorer.model, scorer.tokenizer, self.bench.test, max_length=scorer.max_length
+        )
+        return pair_credit(scores.chosen_N - scores.rejected_N)
+
+
+def tuned_outcome(tuner: Tuner, outcome: Outcome, *, train: TrainConfig, seed: int) -> Outcome:
+    """Fine-tune one model for each arm whose labels ``outcome`` kept, and return their credit."""
+    credit = {
+        arm: tuner.credit(outcome.labels[arm], outcome.turned_N, train=train, seed=seed)
+        for arm in TUNED
+    }
+    return replace(outcome, suspicion={}, credit=credit, chance_N=None, labels={})
