@@ -66,6 +66,8 @@ def test_every_arm_is_trained_and_tested_on_the_same_pairs(flips_cell, ground):
     for arm in (ORACLE, AUTO, CONFIDENT, "margin", "flip 10%", "PCRM, length"):
         assert (flips_cell.credit[arm] != flips_cell.credit[RAW]).any(), arm
     assert set(flips_cell.labels) == set(TUNED)
+    gap = {arm: flips_cell.figures[f"mean gap, {arm}"] for arm in NAMES}
+    assert gap["PCRM, length"] < gap[RAW] < gap[ORACLE]  # bounded, and surer without wrong labels
 
 
 def test_clean_labels_need_no_oracle(ground, vote):

@@ -86,6 +86,8 @@ def run_cell(
         f"wrong labels, {name}": wrong_frac(asked, wrong_N=drawn.wrong_N, known_N=drawn.known_N)
         for name, asked in labels.items()
     }
+    scores = _train(diff_ND, ground.test_MD, labels=labels, vote=vote, seed=seed)
+    figures |= {f"mean gap, {name}": float(np.abs(gap_M).mean()) for name, gap_M in scores.items()}
     chance_N = None
     if _enough(drawn, num_trusted=num_trusted):
         chance_N = _trusted_chance(evidence, drawn, num_trusted=num_trusted, seed=seed)
@@ -96,7 +98,7 @@ def run_cell(
         known_N=drawn.known_N,
         turned_N=drawn.turned_N,
         suspicion=suspicion,
-        credit=_train(diff_ND, ground.test_MD, labels=labels, vote=vote, seed=seed),
+        credit={name: pair_credit(gap_M) for name, gap_M in scores.items()},
         figures=figures,
         chance_N=chance_N,
         labels={name: labels[name] for name in TUNED},
@@ -146,7 +148,7 @@ def _train(
     vote: VoteConfig,
     seed: int,
 ) -> dict[str, Floats]:
-    """Train one reward head an arm on all pairs, and return their credit on the test pairs."""
+    """Train one reward head an arm on all pairs, and return its score gaps on the test pairs."""
     weights_AD = train_voter(
         diff_ND,
         trains_NH=np.ones((len(diff_ND), len(labels)), dtype=bool),
@@ -156,7 +158,7 @@ def _train(
         labels=list(labels.values()),
     )
     scores_MA = test_MD @ weights_AD.T
-    return {name: pair_credit(scores_MA[:, arm]) for arm, name in enumerate(labels)}
+    return {name: scores_MA[:, arm].astype(np.float64) for arm, name in enumerate(labels)}
 
 
 def _enough(drawn: Drawn, *, num_trusted: int) -> bool:

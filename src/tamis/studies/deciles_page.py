@@ -10,8 +10,8 @@ from tamis.report.numbers import number, percent, percent_interval, points_inter
 from tamis.report.pictures import RIGHT, RULE, WRONG
 from tamis.studies.charts import Line, LinePanel, LineStyle, line_panels
 from tamis.studies.deciles import CHANCE
+from tamis.studies.material import bench_title
 from tamis.studies.noise_figures import HEADS, as_interval
-from tamis.studies.noise_page import BENCHES
 from tamis.studies.parts import DECILE, STRONGEST, WEAKEST
 from tamis.studies.tuned import FINE_TUNED
 
@@ -58,7 +58,7 @@ def _how(report: Report) -> str:
 
 def _sentence(row: Row) -> str:
     bottom, top = as_interval(row["bottom_minus_chance"]), as_interval(row["top_minus_best"])
-    where = f"{_bench(row)}, {row['noise']}{_suffix(row)}"
+    where = f"{bench_title(row['bench'])}, {row['noise']}{_suffix(row)}"
     if bottom.high < 0:
         seen = "is below chance"
     elif bottom.low > 0:
@@ -80,7 +80,7 @@ def _picture(report: Report, *, curves: Sequence[str], name: str) -> Picture:
     for place in dict.fromkeys(map(_place, shown)):
         rows = [row for row in shown if _place(row) == place]
         lines = tuple(_line([row for row in rows if row["curve"] == curve]) for curve in curves)
-        title = f"{_bench(rows[0])}: {rows[0]['noise']}{_suffix(rows[0])}"
+        title = f"{bench_title(rows[0]['bench'])}: {rows[0]['noise']}{_suffix(rows[0])}"
         panels.append(LinePanel(title, lines, level=(CHANCE, "chance")))
     alone = curves == (DECILE,)
     seen = (
@@ -119,15 +119,10 @@ def _suffix(row: Row) -> str:
     return ", fine-tuned" if row["weights"] == FINE_TUNED else ""
 
 
-def _bench(row: Row) -> str:
-    name: str = row["bench"]
-    return BENCHES.get(name, name)
-
-
 def _shape_table(shapes: Sequence[Row]) -> Table:
     rows = tuple(
         (
-            _bench(row),
+            bench_title(row["bench"]),
             row["noise"],
             row["weights"],
             points_interval(as_interval(row["bottom_minus_chance"])),
@@ -153,7 +148,7 @@ def _shape_table(shapes: Sequence[Row]) -> Table:
 def _part_table(parts: Sequence[Row]) -> Table:
     rows = tuple(
         (
-            _bench(row),
+            bench_title(row["bench"]),
             row["noise"],
             row["weights"],
             f"{percent(row['low'], digits=0)} to {percent(row['high'], digits=0)}",

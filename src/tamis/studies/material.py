@@ -36,6 +36,14 @@ MIN_GROUPS = 20  # of test pairs, to draw groups for an interval and not texts
 LEAST_GROUPS = 10  # of training pairs, to hold whole groups out
 LEAST_VOTES = 3
 
+TITLES = {
+    "ukp": "UKPConvArg1",
+    "humour": "Humour",
+    "pandalm": "PandaLM",
+    "hh": "HH-RLHF",
+    "alpaca": "AlpacaEval, graded",
+}
+
 Floats = NDArray[np.float64]
 Features = NDArray[np.float32]
 Models = Mapping[str, ModelConfig]
@@ -94,6 +102,11 @@ class Limits:
 
     train: int = 12_000
     test: int = 2_500
+
+
+def bench_title(name: str) -> str:
+    """Return the name of a data set as its authors write it."""
+    return TITLES.get(name, name)
 
 
 def load_bench(

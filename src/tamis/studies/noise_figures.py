@@ -153,9 +153,8 @@ def training_rows(trial: Trial) -> list[Row]:
             "accuracy": asdict(accuracy),
             "per_seed": credit_SM.mean(axis=1).tolist(),
         }
-        wrong = [outcome.figures.get(f"wrong labels, {arm}") for outcome in trial.outcomes]
-        known = [value for value in wrong if value is not None]
-        row["wrong_frac"] = float(np.mean(known)) if known else None
+        row["wrong_frac"] = _mean_figure(trial, f"wrong labels, {arm}")
+        row["mean_gap"] = _mean_figure(trial, f"mean gap, {arm}")
         if arm != RAW:
             difference = paired_difference(credit_SM, raw_SM, clusters=trial.test_clusters, seed=0)
             row |= {"minus_raw": asdict(difference), "p": p_value(difference)}
@@ -163,6 +162,13 @@ def training_rows(trial: Trial) -> list[Row]:
                 row["recovered"] = _recovered(trial, credit_SM, raw_SM, oracle_SM)
         rows.append(row)
     return rows
+
+
+def _mean_figure(trial: Trial, name: str) -> float | None:
+    """Return the mean over seeds of a figure; None for models that do not have it."""
+    if trial.weights != HEADS:
+        return None
+    return float(np.mean([outcome.figures[name] for outcome in trial.outcomes]))
 
 
 def _recovered(trial: Trial, arm_SM: Floats, raw_SM: Floats, oracle_SM: Floats) -> Row | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from tamis.report.blocks import Block, Picture, Section, Table, Text
@@ -13,27 +13,16 @@ from tamis.report.numbers import (
     number,
     number_interval,
     percent,
-    percent_interval,
-    points_interval,
 )
-from tamis.report.pictures import MUTED, RIGHT, RULE, WRONG
-from tamis.studies.arms import AUTO, CONFIDENT, ORACLE, RAW
 from tamis.studies.cells import CLEANLAB, COMBINED
 from tamis.studies.charts import Line, LinePanel, LineStyle, line_panels
+from tamis.studies.material import bench_title
 from tamis.studies.noise_figures import HEADS, as_interval
-from tamis.studies.noises import Noise
+from tamis.studies.training_page import training_blocks
 from tamis.studies.tuned import FINE_TUNED
-from tamis.studies.wanted import ALPHA, VOTES
+from tamis.studies.wanted import VOTES
 from tamis.types import Interval
 
-BENCHES = {
-    "ukp": "UKPConvArg1",
-    "humour": "Humour",
-    "pandalm": "PandaLM",
-    "hh": "HH-RLHF",
-    "alpaca": "AlpacaEval, graded",
-}
-SHOWN = {ORACLE: (MUTED, "--"), RAW: (WRONG, "-"), AUTO: (RIGHT, "-"), CONFIDENT: (RULE, "-")}
 METHODS = {"trusted": "fitted on trusted pairs", "mixture": "mixture, no trusted pair"}
 
 Report = Mapping[str, Any]
@@ -46,7 +35,7 @@ def noise_sections(report: Report) -> list[Section]:
         Section("Noise bench", "noise", _overview(report), dict(report), _lead(report)),
         Section("Finding wrong human votes", "noise-votes", _votes(report), {}),
         Section("P(label wrong)", "noise-chance", _chances(report), {}),
-        Section("Training on noisy labels", "noise-training", _training(report), {}),
+        Section("Training on noisy labels", "noise-training", training_blocks(report), {}),
         Section("Finding injected flips", "noise-flips", _flips(report), {}),
     ]
     return [section for section in made if section.blocks]
@@ -64,7 +53,7 @@ def _overview(report: Report) -> tuple[Block, ...]:
     )
     sizes = tuple(
         (
-            _bench(row),
+            bench_title(row["bench"]),
             row["noise"],
             count(row["num_train"]),
             count(row["num_test"]),
@@ -108,7 +97,7 @@ def _votes(report: Report) -> tuple[Block, ...]:
             for row in rows
             if row["bench"] == bench
         )
-        panels.append(Panel(BENCHES.get(bench, bench), dots, references=((0.5, "chance"),)))
+        panels.append(Panel(bench_title(bench), dots, references=((0.5, "chance"),)))
     seen = " ".join(_found(row) for row in rows if row["name"] == COMBINED)
     style = ForestStyle(
         name="noise-votes",
@@ -126,7 +115,7 @@ def _votes(report: Report) -> tuple[Block, ...]:
     header = ("data", "suspicion", "AUROC", "average precision", "of chance")
     lines = tuple(
         (
-            _bench(row),
+            bench_title(row["bench"]),
             row["name"],
             number_interval(as_interval(row["auroc"])),
             number_interval(as_interval(row["average_precision"])),
@@ -136,7 +125,7 @@ def _votes(report: Report) -> tuple[Block, ...]:
     )
     gaps = tuple(
         (
-            _bench(row),
+            bench_title(row["bench"]),
             row["contrast"],
             row["measure"].replace("_", " ").replace("auroc", "AUROC"),
             number_interval(as_interval(row["difference"])),
@@ -154,7 +143,7 @@ def _votes(report: Report) -> tuple[Block, ...]:
 
 def _found(row: Row) -> str:
     return (
-        f"{_bench(row)}: {row['name']} finds wrong votes with an AUROC of "
+        f"{bench_title(row['bench'])}: {row['name']} finds wrong votes with an AUROC of "
         f"{number_interval(as_interval(row['auroc']))}."
     )
 
@@ -165,7 +154,7 @@ def _chances(report: Report) -> tuple[Block, ...]:
         return ()
     lines = tuple(
         (
-            _bench(row),
+            bench_title(row["bench"]),
             row["noise"],
             METHODS[row["method"]],
             number(row["error"], digits=3),
@@ -186,101 +175,13 @@ def _chances(report: Report) -> tuple[Block, ...]:
         points = [row for row in report["reliability"] if row["bench"] == bench]
         values = tuple(_bare(row["happened"]) for row in points)
         line = Line("labels wrong", tuple(row["predicted"] for row in points), values, bars=False)
-        panels.append(LinePanel(BENCHES.get(bench, bench), (line,)))
+        panels.append(LinePanel(bench_title(bench), (line,)))
     if not panels:
         return (table,)
     seen = "Predicted and actual share of wrong votes, in 15 bins of equal mass."
     style = LineStyle("noise-chance", seen, "predicted P(label wrong)", diagonal=True)
     reading = "On the dashed line a probability can be taken at its word."
     return (Picture(line_panels(panels, style=style), caption=seen, reading=reading), table)
-
-
-def _training(report: Report) -> tuple[Block, ...]:
-    blocks: list[Block] = []
-    picture = _growth(report)
-    if picture is not None:
-        blocks.append(picture)
-    for bench in dict.fromkeys(row["bench"] for row in report["training"]):
-        for weights in dict.fromkeys(row["weights"] for row in report["training"]):
-            rows = [
-                row
-                for row in report["training"]
-                if row["bench"] == bench and row["weights"] == weights
-            ]
-            if rows:
-                blocks.append(_arm_table(rows, bench=bench, weights=weights))
-    blocks.append(_recovered_table(report["training"]))
-    longer = tuple(
-        (_bench(row), percent_interval(as_interval(row["accuracy"]))) for row in report["baselines"]
-    )
-    caption = "Always the longer, on the same test pairs"
-    return (*blocks, Table(caption, ("data", "accuracy"), longer))
-
-
-def _arm_table(rows: Sequence[Row], *, bench: str, weights: str) -> Table:
-    noises = list(dict.fromkeys(row["noise"] for row in rows))
-    arms = list(dict.fromkeys(row["arm"] for row in rows))
-    of = {(row["arm"], row["noise"]): row for row in rows}
-    lines = [(arm, *(_arm_cell(of[arm, noise]) for noise in noises)) for arm in arms]
-    caption = (
-        f"{BENCHES.get(bench, bench)}, {weights}: accuracy with raw labels, and what every other "
-        "arm adds, in points (* after Holm's correction over all arms and noises, p below "
-        f"{ALPHA})"
-    )
-    return Table(caption, ("labels", *noises), tuple(lines))
-
-
-def _arm_cell(row: Row) -> str:
-    if row["arm"] == RAW:
-        return percent(row["accuracy"]["value"])
-    sure = "*" if row.get("p_holm", 1.0) < ALPHA else ""
-    return f"{100 * row['minus_raw']['value']:+.1f}{sure}".replace("-", "−")
-
-
-def _recovered_table(rows: Sequence[Row]) -> Table:
-    lines = tuple(
-        (
-            _bench(row),
-            row["noise"],
-            row["weights"],
-            row["arm"],
-            points_interval(as_interval(row["minus_raw"])),
-            number_interval(as_interval(row["recovered"]), digits=2),
-        )
-        for row in rows
-        if row["arm"] in (AUTO, CONFIDENT) and row.get("recovered")
-    )
-    header = ("data", "noise", "weights", "labels", "minus raw", "share recovered")
-    caption = "Share of the accuracy lost to noise that is won back, where some was surely lost"
-    return Table(caption, header, lines, num_text=4)
-
-
-def _growth(report: Report) -> Picture | None:
-    panels = []
-    rows = [row for row in report["training"] if row["weights"] == HEADS]
-    uniform = {Noise("uniform", step / 100).title: step / 100 for step in range(0, 51)}
-    for bench in dict.fromkeys(row["bench"] for row in rows):
-        lines = []
-        for arm, (colour, dashes) in SHOWN.items():
-            points = [
-                (uniform[row["noise"]], as_interval(row["accuracy"]))
-                for row in rows
-                if (row["bench"], row["arm"]) == (bench, arm) and row["noise"] in uniform
-            ]
-            if len(points) > 1:
-                shares, values = zip(*points, strict=True)
-                lines.append(Line(arm, shares, values, colour, dashes, bars=arm == AUTO))
-        if lines:
-            panels.append(LinePanel(BENCHES.get(bench, bench), tuple(lines)))
-    if not panels:
-        return None
-    seen = "Accuracy on clean test pairs by share of uniformly flipped training labels."
-    style = LineStyle("noise-training", seen, "labels flipped")
-    reading = (
-        "The intervals (of auto alone, for legibility) are over test texts or prompts and much "
-        "wider than those of the differences between arms, which share their test pairs."
-    )
-    return Picture(line_panels(panels, style=style), caption=seen, reading=reading)
 
 
 def _flips(report: Report) -> tuple[Block, ...]:
@@ -292,7 +193,7 @@ def _flips(report: Report) -> tuple[Block, ...]:
     places = list(dict.fromkeys((row["bench"], row["noise"]) for row in rows))
     lines = tuple(
         (
-            BENCHES.get(bench, bench),
+            bench_title(bench),
             noise,
             *(number(of.get((bench, noise, name)), digits=3) for name in names),
         )
@@ -304,8 +205,3 @@ def _flips(report: Report) -> tuple[Block, ...]:
 
 def _bare(value: float) -> Interval:
     return Interval(value, value, value)
-
-
-def _bench(row: Row) -> str:
-    name: str = row["bench"]
-    return BENCHES.get(name, name)
