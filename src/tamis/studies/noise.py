@@ -53,7 +53,7 @@ from tamis.studies.wanted import verdicts
 from tamis.types import Pair
 
 CELLS, FEATURES = "cells", "features"
-CELL_FORM = 2  # raised where cells of an earlier version would be wrong
+CELL_FORM = 3  # raised where cells of an earlier version would be wrong
 NUM_BINS = 15
 
 

@@ -165,10 +165,9 @@ def training_rows(trial: Trial) -> list[Row]:
 
 
 def _mean_figure(trial: Trial, name: str) -> float | None:
-    """Return the mean over seeds of a figure; None for models that do not have it."""
-    if trial.weights != HEADS:
-        return None
-    return float(np.mean([outcome.figures[name] for outcome in trial.outcomes]))
+    """Return the mean over seeds of a figure; None where there is none, as of tuned models."""
+    values = [outcome.figures[name] for outcome in trial.outcomes if name in outcome.figures]
+    return float(np.mean(values)) if values and trial.weights == HEADS else None
 
 
 def _recovered(trial: Trial, arm_SM: Floats, raw_SM: Floats, oracle_SM: Floats) -> Row | None:
