@@ -103,3 +103,9 @@ def test_a_module_that_cannot_be_imported_says_why(module):
     path = module("broken", "import no_such_library\n")
     with pytest.raises(ConfigError, match="No module named 'no_such_library'"):
         plugins.load("denoise", path)
+
+
+def test_a_module_that_fails_is_the_users_to_mend(module):
+    path = module("fails", "{}['key']\n")
+    with pytest.raises(ConfigError, match=r"cannot import my_plugins\.fails: KeyError: 'key'"):
+        plugins.load("loss", path)

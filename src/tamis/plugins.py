@@ -14,12 +14,13 @@ from typing import Any, Literal
 
 from tamis.errors import ConfigError
 
-Kind = Literal["benchmark", "denoise", "loss", "term"]
+Kind = Literal["benchmark", "denoise", "judge", "loss", "term"]
 
 # family -> (package, entry point; None: the function is named like its module)
 FAMILIES: dict[Kind, tuple[str, str | None]] = {
     "benchmark": ("tamis.evaluate.benchmarks", "load"),
     "denoise": ("tamis.denoise", "decide"),
+    "judge": ("tamis.principles.judges", "judge"),
     "loss": ("tamis.losses", None),
     "term": ("tamis.terms", "loss"),
 }
@@ -80,8 +81,9 @@ def _module(kind: Kind, name: str) -> ModuleType:
     path = name if "." in name else f"{package}.{name}"
     try:
         return importlib.import_module(path)
-    except (ImportError, SyntaxError, TypeError, ValueError) as error:
-        raise ConfigError(f"{kind} {name!r}: cannot import {path}: {error}") from error
+    except Exception as error:  # a module of the user's may raise anything
+        reason = f"{type(error).__name__}: {error}"
+        raise ConfigError(f"{kind} {name!r}: cannot import {path}: {reason}") from error
 
 
 def _entry(kind: Kind, path: str) -> str:

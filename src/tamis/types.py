@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
@@ -45,7 +45,8 @@ class Pair:
     ``prompt`` may be empty; ``chosen`` and ``rejected`` hold the turns after it and end with an
     assistant turn. ``group`` names what must stay together in a split (by default the prompt).
     ``margin`` is the data set's own strength of preference (its unit differs from set to set).
-    ``gold`` is a trusted P(chosen is better) in [0, 1]; stages only evaluate with it.
+    ``gold`` is a trusted P(chosen is better) in [0, 1]; stages only evaluate with it, unless
+    denoising is told to trust it.
     ``row`` is the zero-based row of the source.
     """
 
@@ -109,7 +110,7 @@ class Interval:
     value: float
     low: float
     high: float
-    num_items: int = field(default=0)
+    num_items: int = 0
 
 
 def messages_key(conversation: Conversation) -> str:

@@ -109,12 +109,15 @@ def test_a_convention_can_be_a_module_elsewhere(
         "    return make_pair(row, prompt=(), chosen=sides['good'], rejected=sides['bad'])\n"
     )
     (package / "half.py").write_text("PRIORITY, COLUMNS = 1, ()\n")
+    (package / "broken.py").write_text("1 / 0\n")
     monkeypatch.syspath_prepend(tmp_path)
     path = str(write_jsonl([{"good": "a", "bad": "b"}]))
     prepared = prepare(DataConfig(path=path, convention="my_formats.sides"))
     assert texts(prepared.pairs) == [("a", "b")]
     with pytest.raises(ConfigError, match=r"half'.*lacks EXAMPLE, matches, pairs"):
         prepare(DataConfig(path=path, convention="my_formats.half"))
+    with pytest.raises(ConfigError, match=r"cannot import my_formats\.broken: ZeroDivisionError"):
+        prepare(DataConfig(path=path, convention="my_formats.broken"))
 
 
 @pytest.mark.parametrize("name", ["nonsense", "no.such.module", "..up", ""])

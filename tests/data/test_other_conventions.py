@@ -124,10 +124,10 @@ def test_arena_reads_conversations_and_a_winner(prepare_rows: Prepare) -> None:
         "conversation_a": [turn("user", "Hi"), turn("assistant", "a")],
         "conversation_b": [turn("user", "Hi"), turn("assistant", "b")],
     }
-    winners = ["model_b", "tie (bothbad)"]
+    winners = ["model_b", "tie (bothbad)", "both_bad"]
     prepared = prepare_rows([{**row, "winner": winner} for winner in winners])
     assert texts(prepared.pairs) == [("b", "a")]
-    assert prepared.report["dropped"] == {"tie": 1}
+    assert prepared.report["dropped"] == {"tie": 2}
     with pytest.raises(DataError, match=r"field 'winner': expected model_a, .* found 'nobody'"):
         prepare_rows([{**row, "winner": "nobody"}])
 

@@ -1,6 +1,7 @@
 """Pairs that stay on disk are the pairs of a list, at a fraction of the memory."""
 
 import random
+import resource
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from tamis.data import (
 )
 from tamis.data.pairtable import GROUPS_KEPT, spool_pairs
 from tamis.data.tables import ROW_GROUP, batched
-from tamis.errors import DataError
+from tamis.errors import ConfigError, DataError
 from tamis.types import Message, Pair
 
 NUM = ROW_GROUP * (GROUPS_KEPT + 1) + 40
@@ -125,3 +126,14 @@ def test_no_pairs_at_all(tmp_path: Path):
     assert list(table) == []
     assert len(table.column("id")) == 0
     assert table.select(np.array([], int)) == []
+
+
+def test_no_room_for_pairs_is_an_error_of_the_users(tmp_path):
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
+    many = (pair(number, length=20) for number in range(20 * NUM))
+    try:
+        with pytest.raises(ConfigError, match=r"cannot write .*File too large"):
+            spool_pairs(batched(many, ROW_GROUP), folder=tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)

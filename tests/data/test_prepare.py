@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pyarrow.csv import write_csv
 from pydantic import ValidationError
 
 from tamis.data import DataConfig, Prepared, prepare
@@ -245,7 +246,7 @@ def test_a_column_that_only_a_late_row_has_is_found(prepare_rows: Prepare) -> No
     assert [(pair.row, pair.margin) for pair in pairs if pair.margin is not None] == [(250, 4.0)]
 
 
-@pytest.mark.parametrize("suffix", [".jsonl.gz", ".parquet"])
+@pytest.mark.parametrize("suffix", [".jsonl.gz", ".parquet", ".csv", ".json"])
 def test_memory_grows_by_little_a_pair(
     tmp_path: Path, suffix: str, peak_memory: Callable[..., int]
 ) -> None:
@@ -254,10 +255,39 @@ def test_memory_grows_by_little_a_pair(
         path = tmp_path / f"{num}{suffix}"
         if suffix == ".parquet":
             pq.write_table(pa.Table.from_pylist(rows), path)
+        elif suffix == ".csv":
+            write_csv(pa.Table.from_pylist(rows), path)
         else:
             lines = "".join(json.dumps(row) + "\n" for row in rows).encode()
-            path.write_bytes(gzip.compress(lines, 1))
+            path.write_bytes(gzip.compress(lines, 1) if suffix == ".jsonl.gz" else lines)
         return peak_memory(lambda: prepare(DataConfig(path=str(path)), work=tmp_path))
 
-    few, many = 1536, 3072
+    peak(2)  # what is imported on the way is no part of it
+    few, many = 1100, 2200
     assert (peak(many) - peak(few)) / (many - few) < 700  # bytes; a pair has 2,500 characters
+
+
+def test_rows_of_one_prompt_wait_on_disk_for_each_other(
+    write_jsonl: Callable[..., Path], tmp_path: Path, peak_memory: Callable[..., int]
+) -> None:
+    def rated(prompt: int, merit: int) -> dict[str, Any]:
+        return {
+            "prompt": f"P{prompt}" * 100,
+            "response": f"{'abc'[merit]}{prompt}" * 200,
+            "helpfulness": merit,
+        }
+
+    def peak(num: int) -> int:
+        rows = [rated(prompt, merit) for merit in range(2) for prompt in range(num)]
+        path = str(write_jsonl(rows, f"{num}.jsonl"))
+        return peak_memory(lambda: prepare(DataConfig(path=path), work=tmp_path))
+
+    peak(2)  # what is imported on the way is no part of it
+    few, many = 1100, 1700
+    assert (peak(many) - peak(few)) / (many - few) < 1000  # bytes; a pair has 2,500 characters
+
+
+def test_equal_lengths_count_half_towards_the_longer_answer(prepare_rows: Prepare) -> None:
+    report = prepare_rows([row("aa", "b"), row("a", "c"), row("d", "e"), row("f", "gg")]).report
+    assert report["chosen_longer_frac"] == 0.5
+    assert prepare_rows([row("a", "c"), row("aaa", "b")]).report["chosen_longer_frac"] == 0.75

@@ -35,7 +35,11 @@ PAIRS = st.builds(
 
 
 @given(pairs=st.lists(PAIRS, max_size=4))
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=60,
+    deadline=None,  # a write takes as long as the machine is busy
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
 def test_pairs_round_trip(tmp_path: Path, pairs: list[Pair]) -> None:
     path = tmp_path / "pairs.parquet"
     write_pairs(path, pairs)

@@ -67,10 +67,10 @@ def test_ids_of_two_pictures_differ():
     assert not one & two
 
 
-def test_every_colour_of_the_palette_is_in_the_style_sheet():
+def test_every_colour_of_the_pictures_is_in_the_palette():
     from importlib.resources import files
 
-    style = files("tamis.report").joinpath("style.css").read_text("utf-8")
+    style = files("tamis").joinpath("palette.css").read_text("utf-8")
     light, dark = style.split("prefers-color-scheme: dark")[:2]
     for colour, name in PALETTE.items():
         assert f"{name}: {colour}" in light

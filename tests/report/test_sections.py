@@ -1,11 +1,14 @@
 import json
 import math
+import re
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from tamis.data.clean import _FIT_DETAILS
 from tamis.errors import DataError
 from tamis.report.blocks import Exhibits, Fold, Picture, Table, Text
 from tamis.report.charts import Spread
@@ -200,6 +203,32 @@ def test_suspicious_pairs_show_the_votes_that_were_cast(run):
     assert len(first.votes) == len(found.data["pairs"][0]["votes"]) == 2
 
 
+POOL = pa.proxy_memory_pool(pa.default_memory_pool())  # outlives what is allocated from it
+
+
+def test_texts_stay_on_disk(tmp_path, make_run):
+    def peak(num_pairs):
+        """The most that Arrow has held so far."""
+        run = make_run(
+            tmp_path / f"{num_pairs}",
+            answer="word " * 200,
+            num_pairs=num_pairs,
+            only=("data", "vote"),
+        )
+        before = pa.default_memory_pool()
+        pa.set_memory_pool(POOL)
+        try:
+            for module in (data, suspicious, strength):
+                assert module.section(run) is not None
+        finally:
+            pa.set_memory_pool(before)
+        return POOL.max_memory()
+
+    few, many = 1024, 3072
+    smaller = peak(few)
+    assert (peak(many) - smaller) / (many - few) < 700  # bytes; a pair has 2,000 characters
+
+
 def test_a_vote_on_an_unknown_pair_is_an_error(run):
     path = run / "data/pairs.parquet"
     pq.write_table(pq.read_table(path).slice(1), path)
@@ -216,10 +245,29 @@ def test_data_measures_lengths(run):
 def test_dropped_lists_kinds_and_contradictions(run):
     found = dropped.section(run)
     assert found.data == {"dropped": {"tie": 1, "empty": 1}, "num_contradictory": 2}
-    assert tables(found)[0].rows[0][:3] == ("empty", "an answer is empty", "row 9")
+    assert found.blocks[0].text == "2 of 14 pairs (14.3%) were dropped: tie 1, empty 1."
+    assert tables(found)[0].rows[0] == ("empty", "an answer is empty", "row 9", "1", "7.1%")
     edit(run / "data/report.json", lambda report: report.update(dropped={}, num_dropped=0))
     (run / "data/dropped.parquet").unlink()
-    assert "Every one of the 14 source rows became a pair" in dropped.section(run).blocks[0].text
+    assert dropped.section(run).blocks[0].text == "Nothing was dropped."
+
+
+def test_shares_of_what_was_dropped_are_of_pairs_where_a_row_makes_several(run):
+    counts = {"num_rows": 3, "num_pairs": 12, "num_dropped": 6, "dropped": {"tie": 6}}
+    edit(run / "data/report.json", lambda report: report.update(counts))
+    assert dropped.section(run).blocks[0].text == "6 of 18 pairs (33.3%) were dropped: tie 6."
+    assert data.section(run).cards[0].detail == "6 of 18 dropped"
+
+
+def test_every_kind_of_drop_is_explained_on_the_page_and_in_the_documentation():
+    root = Path(__file__).parents[2]
+    code = "".join(path.read_text() for path in (root / "src/tamis/data").rglob("*.py"))
+    kinds = set(re.findall(r'Dropped\([\w.]+, "(\w+)"|return "(\w+)", ', code))
+    found = {kind for pair in kinds for kind in pair if kind} | set(_FIT_DETAILS)
+    assert found >= {"tie", "empty", "no_answer", "duplicate", "over_length"}
+    assert found == set(dropped.MEANING)
+    documented = set(re.findall(r"^\| `(\w+)` \|", (root / "docs/data.md").read_text(), re.M))
+    assert found == documented
 
 
 def test_denoise_tells_repaired_and_broken_and_means_by_reason(run):

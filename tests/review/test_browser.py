@@ -14,10 +14,14 @@ from tamis.review.guard import access_for
 from tamis.review.serve import open_review
 from tamis.types import Message, Pair
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+NAMES = ("chromium", "chromium-browser", "google-chrome")
+CHROMIUM = next(filter(None, map(shutil.which, NAMES)), None)
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium on this machine"),
+    pytest.mark.skipif(
+        CHROMIUM is None,
+        reason=f"none of {', '.join(NAMES)} is on the PATH; on Debian: apt-get install chromium",
+    ),
 ]
 
 
@@ -167,6 +171,16 @@ def test_nothing_is_lost_while_the_server_is_away(live, page):
     assert [error for error in page.errors if "net::ERR_" not in error] == []
 
 
+def test_a_browser_without_room_for_storage_loses_nothing(live, page):
+    page.add_init_script("Storage.prototype.setItem = () => { throw new Error('no room'); }")
+    page.goto(f"{live.address}/pair/1?token={TOKEN}&reviewer=Ada")
+    page.wait_for_url("**/pair/1?reviewer=Ada")
+    page.keyboard.press("f")
+    page.wait_for_url("**/name?**")  # the next pair, for somebody who has not said a name
+    assert live.choices == ["flip"]
+    assert page.errors == []
+
+
 def long_pair():
     text = "A sentence of a long answer that goes on and on. " * 30
     link = "https://example.org/" + "very-long-path/" * 20
@@ -180,9 +194,11 @@ PHONE = """() => {
     const isOut = box.right > innerWidth + 1 || box.left < -1;
     return box.width && isOut && !element.matches(".skip");
   });
+  const badges = [...document.querySelectorAll(".said")];
   return {
     width: document.scrollingElement.scrollWidth,
     outside: outside.map((element) => element.outerHTML.slice(0, 80)),
+    badges: badges.map((element) => element.getBoundingClientRect().height),
     heights: [...document.querySelectorAll(".choices button, main .primary")].map(
       (element) => element.getBoundingClientRect().height),
   };
@@ -194,6 +210,8 @@ def test_a_phone_shows_every_page(tmp_path, browser, scheme):
     run = write_run(tmp_path / "run", [long_pair(), *make_pairs(30)])
     viewport = {"width": 390, "height": 844}
     with open_review(sources_of(run)) as review:
+        for name, given in {"Ada": "flip", "Bo": "keep", "Cy": "drop"}.items():
+            review.decide(pair_id="long", reviewer=name, given=given, nonce=f"nonce-of-{name}")
         live = Live(review)
         context = browser.new_context(viewport=viewport, color_scheme=scheme)
         context.request.get(f"{live.address}/?token={TOKEN}")
@@ -209,4 +227,6 @@ def test_a_phone_shows_every_page(tmp_path, browser, scheme):
         assert (seen["width"], seen["outside"]) == (390, []), address
         assert all(height >= 44 for height in seen["heights"]), address  # the size of a thumb
     assert len(found["/pair/1"]["heights"]) == 4
+    assert (len(found["/"]["badges"]), len(found["/pair/1"]["badges"])) == (1, 3)
+    assert all(height < 30 for seen in found.values() for height in seen["badges"])  # one line
     assert picture[16:24] == (390).to_bytes(4, "big") + (844).to_bytes(4, "big")

@@ -13,7 +13,8 @@ import pytest
 from reviews import TOKEN, visit
 
 from tamis.cli import main
-from tamis.denoise.tables import read_verdicts
+from tamis.denoise.tables import read_verdicts, write_verdicts
+from tamis.types import Verdict
 
 
 def tamis(capsys, *arguments):
@@ -42,6 +43,18 @@ def test_files_may_be_named_one_by_one(run, tmp_path, capsys):
     assert (code, err) == (2, "error: there is nothing to write: no pair has been judged\n")
     assert (tmp_path / "log.sqlite").is_file()
     assert not (out / "review" / "review.sqlite").exists()
+
+
+def test_another_folder_to_write_to_still_has_the_runs_verdicts(run, tmp_path, capsys):
+    soft = Verdict("p4", 0.9, reason="soft")
+    write_verdicts(run / "denoise" / "verdicts.parquet", [soft])
+    with visit(run) as ada:
+        ada.judge("p0", "flip")
+    options = ["--out", tmp_path / "other", "--database", run / "review" / "review.sqlite"]
+    code, out, _ = tamis(capsys, "review", run, *options, "--export")
+    assert (code, out) == (0, f"written: {tmp_path / 'other' / 'review'}\n")
+    found = read_verdicts(tmp_path / "other" / "review" / "verdicts.parquet")
+    assert soft in found
 
 
 @pytest.mark.parametrize(

@@ -57,6 +57,18 @@ def test_columns_are_chosen_and_a_missing_one_is_named(tmp_path):
         read_parquet(path, columns=["a", "d"])
 
 
+def test_only_the_columns_that_are_asked_for_are_read(tmp_path):
+    path = tmp_path / "x.parquet"
+    pq.write_table(pa.table({"a": [1, 2], "b": ["one", "two"]}), path)
+    place = pq.ParquetFile(path).metadata.row_group(0).column(1).dictionary_page_offset
+    content = bytearray(path.read_bytes())
+    content[place : place + 16] = b"\xff" * 16
+    path.write_bytes(content)
+    assert read_parquet(path, columns=["a"]).to_pydict() == {"a": [1, 2]}
+    with pytest.raises(DataError, match=r"x\.parquet: expected a Parquet file"):
+        read_parquet(path)
+
+
 def test_progress_is_silent_without_a_terminal(capfd):
     with progress("counting", total=3) as advance:
         for _ in range(3):

@@ -12,10 +12,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tamis.errors import ConfigError
-from tamis.runs.scratch import RaggedWriter, distinct, scratch_array, write_ragged
+from tamis.runs.scratch import RaggedWriter, distinct, gather, scratch_array, write_ragged
 
 ROWS = st.lists(st.lists(st.integers(0, 2), max_size=20), max_size=12)
-ANY_FOLDER = settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+ANY_FOLDER = settings(
+    max_examples=60,
+    deadline=None,  # a write takes as long as the machine is busy
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
 
 
 @given(rows=ROWS)
@@ -48,6 +52,15 @@ def test_texts_are_in_the_order_of_their_characters() -> None:
     assert [texts[at] for at in found.first_U] == sorted(texts)
 
 
+@given(items=st.lists(st.tuples(st.sampled_from("abc"), st.text(max_size=9))))
+@ANY_FOLDER
+def test_values_of_a_key_come_together_in_order(items: list[tuple[str, str]]) -> None:
+    expected: dict[str, list[str]] = {}
+    for key, value in items:
+        expected.setdefault(key, []).append(value)
+    assert list(gather(items)) == list(expected.values())
+
+
 @pytest.mark.parametrize("shape", [(3, 2), (0, 2), (2, 0, 3)])
 def test_an_array_on_disk_is_zeros_to_write_to(tmp_path: Path, shape: tuple[int, ...]) -> None:
     on_disk = scratch_array(shape, dtype=np.float32, folder=tmp_path)
@@ -75,5 +88,7 @@ def test_no_room_is_an_error_and_not_the_end_of_the_process(tmp_path: Path) -> N
             scratch_array((1_000_000,), dtype=np.float32, folder=tmp_path)
         with pytest.raises(ConfigError, match="cannot write"):
             write_ragged((range(1000) for _ in range(1000)), dtype=np.int32, folder=tmp_path)
+        with pytest.raises(ConfigError, match="cannot write"):
+            list(gather((str(n), "text" * 250) for n in range(2000)))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)

@@ -6,13 +6,13 @@ import itertools
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 from fastapi.testclient import TestClient
+from pages import Page
 
 from tamis.data import write_pairs
 from tamis.review.app import make_app
@@ -26,7 +26,6 @@ from tamis.vote.table import STRENGTH_SCHEMA
 NUM = 8
 TOKEN = "a-token-for-the-tests"
 BASE = "http://127.0.0.1:8765"
-VOID = {"meta", "link", "br", "input", "hr"}
 
 
 def turns(*texts: str) -> tuple[Message, ...]:
@@ -107,7 +106,9 @@ class Visitor:
         """A page that must be there."""
         answer = self.client.get(address, headers={"accept": "text/html"})
         assert answer.status_code == 200, answer.text
-        return Page(answer.text)
+        page = Page(answer.text)
+        assert not page.values("style")  # which the content policy forbids
+        return page
 
     def send(self, pair: str, choice: str, **more: str) -> Any:
         """Send a decision as the page's script does."""
@@ -138,48 +139,3 @@ def visit(
         if signed_in:
             assert client.get(f"/?token={TOKEN}").status_code == 200
         yield Visitor(client, access, review)
-
-
-class Page(HTMLParser):
-    """What tests ask of a page; checks that every tag is closed and every id is there once."""
-
-    def __init__(self, text: str) -> None:
-        """Read the page."""
-        super().__init__()
-        self.text, self.tags, self.forms = text, [], []
-        self._open: list[str] = []
-        self.words = ""
-        self.feed(text)
-        assert not self._open, self._open
-        ids = [attrs["id"] for _, attrs in self.tags if "id" in attrs]
-        assert len(ids) == len(set(ids)), ids
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Note the tag, and the fields of forms."""
-        named = {name: value or "" for name, value in attrs}
-        assert not [name for name in named if name.startswith("on") or name == "style"], named
-        self.tags.append((tag, named))
-        if tag == "form":
-            self.forms.append({"action": named.get("action", ""), "fields": {}})
-        if tag in ("input", "button") and "name" in named and "form" in self._open:
-            self.forms[-1]["fields"].setdefault(named["name"], named.get("value", ""))
-        if tag not in VOID:
-            self._open.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Note a tag that is closed at once, as in pictures."""
-        self.handle_starttag(tag, attrs)
-        if tag not in VOID:
-            self.handle_endtag(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        """Check that the tag was open."""
-        assert self._open.pop() == tag, tag
-
-    def handle_data(self, data: str) -> None:
-        """Collect what is read."""
-        self.words += data
-
-    def addresses(self, of: str = "a") -> list[str]:
-        """Where the links of the page lead."""
-        return [attrs["href"] for tag, attrs in self.tags if tag == of and "href" in attrs]

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from tamis.cli.options import RunDir, artefact, override, run_dir
+from tamis.cli.options import RunDir, artefact, beside_of, override, run_dir
 from tamis.errors import ConfigError
 
 EXTRA = frozenset({"fastapi", "sqlalchemy", "starlette", "uvicorn"})
@@ -62,6 +62,7 @@ def review(
     flags = {"host": host, "port": port, "token": token, "reviewer": reviewer, "blind": blind}
     config = override(ReviewConfig, {}, flags)
     folder = run_dir(out, None, given=run)
+    beside = beside_of(run, folder)
     try:
         from tamis.review.serve import Sources, open_review, serve
     except ModuleNotFoundError as error:
@@ -72,10 +73,10 @@ def review(
         ) from error
     sources = Sources(
         pairs=artefact(run, "data/pairs.parquet"),
-        strength=strength or _strength_of(run, folder),
+        strength=strength or _strength_of(beside),
         out=folder / "review",
-        wrong=folder / "denoise" / "wrong.parquet",
-        base=folder / "denoise" / "verdicts.parquet",
+        wrong=beside / "denoise" / "wrong.parquet",
+        base=beside / "denoise" / "verdicts.parquet",
         database=database,
     )
     with open_review(sources, blind=config.blind) as opened:
@@ -86,13 +87,13 @@ def review(
             serve(opened, config, announce=lambda address: typer.echo(f"review: {address}"))
 
 
-def _strength_of(run: Path, folder: Path) -> Path:
+def _strength_of(run: Path) -> Path:
     """Return the votes of the run directory.
 
     Raises:
         ConfigError: it has none.
     """
-    found = (run if run.is_dir() else folder) / "vote" / "strength.parquet"
+    found = run / "vote" / "strength.parquet"
     if not found.is_file():
         raise ConfigError(f"{found}: no such file; run `tamis vote` first, or give --strength")
     return found

@@ -37,7 +37,8 @@ def watcher() -> Watcher:
         done = f"{result.elapsed_s:.1f} s" if result.fresh else "already done"
         console.print(f"[green]✓[/green] {name:<16} {done}", highlight=False)
 
-    return Watcher(begin, end, lambda text: console.print(text, highlight=False))
+    # a notice may hold brackets, which are no markup
+    return Watcher(begin, end, lambda text: console.print(Text(text)))
 
 
 def show_tables(tables: list[tuple[str, list[str], list[list[str]]]]) -> None:

@@ -21,7 +21,7 @@ def run_tables(run: Path) -> Tables:
         if path.is_file():
             rows += describe(read_json(path))
     tables: Tables = [("Run", ["what", "value"], rows)] if rows else []
-    return tables + _bench_tables(run)
+    return tables + _merge_tables(run) + _bench_tables(run)
 
 
 def study_tables(study: dict[str, Any]) -> Tables:
@@ -67,7 +67,7 @@ def _data(report: dict[str, Any]) -> list[list[str]]:
     splits = ", ".join(f"{name or 'train'} {count:,}" for name, count in report["splits"].items())
     return [
         ["pairs", f"{report['num_pairs']:,} ({splits})"],
-        ["rows dropped", f"{report['num_dropped']:,}" + (f" ({dropped})" if dropped else "")],
+        ["dropped", f"{report['num_dropped']:,}" + (f" ({dropped})" if dropped else "")],
     ]
 
 
@@ -93,6 +93,34 @@ def _denoise(report: dict[str, Any]) -> list[list[str]]:
 
 def _train(report: dict[str, Any]) -> list[list[str]]:
     return [["batches", report["rows"]["why"]]]
+
+
+def _merge_tables(run: Path) -> Tables:
+    path = run / "merge" / "report.json"
+    if not path.is_file():
+        return []
+    report = read_json(path)
+    found = report["accuracy"]
+    if found is None:
+        used = sum(weight > 0 for weight in report["weights"])
+        return [("Merge", ["what", "value"], [["models averaged", f"{used}"]])]
+    rows = [
+        [f"member {number} ({name})", f"{weight:g}", percent(interval)]
+        for number, (name, weight, interval) in enumerate(
+            zip(report["names"], report["weights"], found["members"], strict=True)
+        )
+    ]
+    rule = max(("longest", "shortest"), key=lambda name: found[name]["value"])
+    rows += [
+        ["mean of their scores", "–", percent(found["ensemble"])],
+        ["merged model", "–", percent(found["merge"])],
+        [f"length rule, {rule}", "–", percent(found[rule])],
+    ]
+    title = f"Merge, on {found['num_pairs']:,} pairs"
+    tables: Tables = [(title, ["model", "weight", "accuracy, %"], rows)]
+    if report["warnings"]:
+        tables.append(("Warnings", ["of the merge"], [[text] for text in report["warnings"]]))
+    return tables
 
 
 def _bench_tables(run: Path) -> Tables:

@@ -43,7 +43,7 @@ def make_pair(
         prompt=prompt,
         chosen=chosen,
         rejected=rejected,
-        group=row.label("group", "group_id") or (_prompt_hash(prompt) if prompt else pair_id),
+        group=row.label("group", "group_id") or (prompt_hash(prompt) if prompt else pair_id),
         split=row.label("split"),
         source=row.label("source") or PurePath(row.source).name,
         subset=row.label("subset"),
@@ -145,6 +145,7 @@ def ranked_pairs(
         )
 
 
-def _prompt_hash(prompt: Conversation) -> str:
+def prompt_hash(prompt: Conversation) -> str:
+    """Return 16 hexadecimal digits that stand for a prompt, and name its group by default."""
     text = messages_key(prompt)
     return hashlib.sha256(text.encode("utf-8")).hexdigest()[:16]

@@ -2,31 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from tamis.errors import ConfigError, DataError, shorten
-
-_HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
-
-
-def is_hub_id(path: str) -> bool:
-    """Tell whether a text has the form of a hub id: ``name`` or ``owner/name``.
-
-    >>> is_hub_id("org/data"), is_hub_id("./data"), is_hub_id("a/b/c"), is_hub_id("pairs.jsonl")
-    (True, False, False, False)
-    """
-    looks_like_file = path.startswith(".") or Path(path.removesuffix(".gz")).suffix in (
-        ".jsonl",
-        ".ndjson",
-        ".json",
-        ".csv",
-        ".tsv",
-        ".parquet",
-    )
-    return not looks_like_file and _HUB_ID.fullmatch(path) is not None
 
 
 def read_hub(

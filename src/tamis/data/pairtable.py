@@ -25,7 +25,7 @@ from tamis.data.tables import (
     table_of_pairs,
 )
 from tamis.errors import DataError
-from tamis.runs.scratch import scratch_file
+from tamis.runs.scratch import scratch_file, writing
 from tamis.types import Pair
 
 Rows = npt.NDArray[np.int64]
@@ -113,9 +113,9 @@ def spool_pairs(chunks: Iterable[Sequence[Pair]], *, folder: Path | None = None)
     """Write lists of pairs to a scratch file in ``folder``, and return all of them.
 
     Raises:
-        ConfigError: the folder cannot be written.
+        ConfigError: the folder cannot be written, or is full.
     """
-    with scratch_file(folder) as file:
+    with writing(folder), scratch_file(folder) as file:
         with pq.ParquetWriter(file, PAIR_SCHEMA) as writer:
             for chunk in chunks:
                 writer.write_table(table_of_pairs(chunk))

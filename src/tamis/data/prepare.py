@@ -49,8 +49,8 @@ def prepare(
     ``check_fit`` tells which pairs a model can read; without it only texts are looked at. In the
     report, ``contradictory.num_pairs`` counts every pair that another one contradicts, and
     ``num_dropped`` what was dropped after K-wise rows became pairs. The pairs are kept in a scratch
-    file in ``work``; memory holds some hundred bytes a pair, except for conventions that gather
-    rows from everywhere (see theirs) and kinds of files that are read whole (`read_rows`).
+    file in ``work``; memory holds some hundred bytes a pair, except where a file is read whole
+    (`read_rows`).
 
     Raises:
         DataError: the source cannot be read, has unknown columns, holds something else than text,
@@ -80,7 +80,7 @@ def prepare(
         "fingerprint": _fingerprint(source, cleaned.pairs),
         "convention": convention.name,
         "num_rows": counted.count,
-        **_summary(cleaned),
+        **summarise(cleaned),
         "length_check": "not done: no model given" if check_fit is None else "done",
     }
     return Prepared(cleaned.pairs, cleaned.dropped, report)
@@ -153,13 +153,12 @@ def _fingerprint(source: str, pairs: PairTable) -> str:
     return hashlib.sha256("\n".join(pair_ids(pairs).to_pylist()).encode()).hexdigest()
 
 
-def _summary(cleaned: Cleaned) -> dict[str, Any]:
+def summarise(cleaned: Cleaned) -> dict[str, Any]:
+    """Return what the report says of clean pairs, at least one, and of what was dropped."""
     kinds = Counter(drop.kind for drop in cleaned.dropped)
     pairs = cleaned.pairs
     splits = Counter(pairs.column("split").to_pylist())
-    num_longer = sum(
-        len(pair.chosen[-1].content) > len(pair.rejected[-1].content) for pair in pairs
-    )
+    num_longer = sum(_longer_credit(pair) for pair in pairs)
     examples = [
         {"rows": [a.row, b.row], "ids": [a.id, b.id]} for a, b in cleaned.contradictory[:_EXAMPLES]
     ]
@@ -174,3 +173,9 @@ def _summary(cleaned: Cleaned) -> dict[str, Any]:
         "has_votes": pairs.column("votes").null_count < len(pairs),
         "has_gold": pairs.column("gold").null_count < len(pairs),
     }
+
+
+def _longer_credit(pair: Pair) -> float:
+    """1 where the chosen answer is the longer one; equal lengths count half, as in the report."""
+    chosen, rejected = (len(side[-1].content) for side in (pair.chosen, pair.rejected))
+    return (chosen > rejected) + 0.5 * (chosen == rejected)

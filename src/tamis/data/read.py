@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import re
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,8 +14,8 @@ from typing import IO, Any, cast
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tamis.data.hub import is_hub_id, read_directory, read_hub
-from tamis.data.textfiles import read_csv, read_json, read_jsonl
+from tamis.data.hub import read_directory, read_hub
+from tamis.data.textfiles import holds_lines, read_csv, read_json, read_jsonl
 from tamis.errors import DataError
 
 Rows = Iterator[tuple[int, dict[str, Any]]]
@@ -26,6 +27,8 @@ _SUFFIXES = {
     ".tsv": "tsv",
     ".parquet": "parquet",
 }
+_DELIMITERS = {"csv": ",", "tsv": "\t"}
+_HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
 _GZIP, _PARQUET = b"\x1f\x8b", b"PAR1"
 _HEAD, _BATCH = 4096, 512  # bytes looked at, and rows read at once
 
@@ -34,8 +37,8 @@ def read_rows(path: str, *, hub_config: str | None = None, hub_split: str = "tra
     """Give (row number from 0, row) of a file, a directory saved by datasets, or a hub id.
 
     The kind of a file is told by its suffix, and by its first bytes where these say more: gzip and
-    Parquet are recognised under any name. JSON lines, Parquet and data sets of the hub are read a
-    few rows at a time, the other kinds whole.
+    Parquet are recognised under any name, and JSON lines under that of JSON. Rows are read a few at
+    a time, but for JSON that is not in lines and zipped Parquet, which are read whole.
 
     Raises:
         DataError: nothing is there, or it cannot be read as what it is named; the message names
@@ -52,33 +55,46 @@ def read_rows(path: str, *, hub_config: str | None = None, hub_split: str = "tra
     raise DataError(f"{path}: no such file or directory")
 
 
+def is_hub_id(path: str) -> bool:
+    """Tell whether a text has the form of a hub id: ``name`` or ``owner/name``, and of no file.
+
+    >>> is_hub_id("org/data"), is_hub_id("./data"), is_hub_id("a/b/c"), is_hub_id("pairs.jsonl")
+    (True, False, False, False)
+    """
+    looks_like_file = path.startswith(".") or _named_kind(Path(path)) is not None
+    return not looks_like_file and _HUB_ID.fullmatch(path) is not None
+
+
 def _read_file(path: Path, source: str) -> Rows:
-    head = _head(path, source)
-    kind = _kind(path, head)
-    if kind == "jsonl":
-        return _read_lines(path, source)
+    kind = _kind(path, _head(path, source))
+    if kind is None:
+        raise DataError(
+            f"{source}: expected a file named {', '.join(_SUFFIXES)} (or one of these with .gz)"
+        )
+    if kind == "json" and _holds_lines(path, source):
+        kind = "jsonl"
     if kind == "parquet" and _start(path, source) == _PARQUET:
         return _read_parquet(path, source)
-    content = _content(path, source)
     if kind == "parquet":
-        return _read_parquet(io.BytesIO(content), source)
+        return _read_parquet(io.BytesIO(_content(path, source)), source)
     if kind == "json":
-        return read_json(content, source)
-    if kind in ("csv", "tsv"):
-        return read_csv(content, source, delimiter="," if kind == "csv" else "\t")
-    raise DataError(
-        f"{source}: expected a file named {', '.join(_SUFFIXES)} (or one of these with .gz)"
-    )
+        return read_json(_content(path, source), source)
+    return _read_lines(path, source, kind=kind)
 
 
 def _kind(path: Path, head: bytes) -> str | None:
     if head.startswith(_PARQUET):
         return "parquet"
-    name = path.with_suffix("") if path.suffix.lower() in (".gz", ".gzip") else path
-    kind = _SUFFIXES.get(name.suffix.lower())
+    kind = _named_kind(path)
     if kind is None and head.lstrip()[:1] in (b"{", b"["):
         return "json"
     return kind
+
+
+def _named_kind(path: Path) -> str | None:
+    """Return the kind of file that a name stands for."""
+    name = path.with_suffix("") if path.suffix.lower() in (".gz", ".gzip") else path
+    return _SUFFIXES.get(name.suffix.lower())
 
 
 def _start(path: Path, source: str) -> bytes:
@@ -100,9 +116,17 @@ def _head(path: Path, source: str) -> bytes:
     raise DataError(f"{source}: the file is empty")
 
 
-def _read_lines(path: Path, source: str) -> Rows:
+def _holds_lines(path: Path, source: str) -> bool:
     with _readable(source), _opened(path) as stream:
-        yield from read_jsonl(stream, source)
+        return holds_lines(stream)
+
+
+def _read_lines(path: Path, source: str, *, kind: str) -> Rows:
+    with _readable(source), _opened(path) as stream:
+        if kind == "jsonl":
+            yield from read_jsonl(stream, source)
+        else:
+            yield from read_csv(stream, source, delimiter=_DELIMITERS[kind])
 
 
 def _content(path: Path, source: str) -> bytes:
@@ -130,9 +154,10 @@ def _readable(source: str) -> Iterator[None]:
 def _read_parquet(file: Path | io.BytesIO, source: str) -> Rows:
     row = 0
     try:
-        for batch in pq.ParquetFile(file).iter_batches(_BATCH):
-            for values in batch.to_pylist():
-                yield row, values
-                row += 1
+        with pq.ParquetFile(file) as opened:
+            for batch in opened.iter_batches(_BATCH):
+                for values in batch.to_pylist():
+                    yield row, values
+                    row += 1
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise DataError(f"{source}: expected a Parquet file: after row {row}: {error}") from error

@@ -48,7 +48,8 @@ def load_convention(name: str) -> Convention:
     ('chosen', 'rejected')
 
     Raises:
-        ConfigError: there is no such module, or it lacks a name that a convention must have.
+        ConfigError: there is no such module, it cannot be imported, or it lacks a name that a
+            convention must have.
     """
     path = name if "." in name else f"{package.__name__}.{name}"
     try:
@@ -58,6 +59,10 @@ def load_convention(name: str) -> Convention:
         raise ConfigError(
             f"convention {name!r}: no such module ({error}); expected a dotted path or one of "
             f"{', '.join(known)}"
+        ) from error
+    except Exception as error:  # a module of the user's may raise anything
+        raise ConfigError(
+            f"convention {name!r}: cannot import {path}: {type(error).__name__}: {error}"
         ) from error
     missing = [key for key in NAMES if key not in module]
     if missing:

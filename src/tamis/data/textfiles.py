@@ -1,12 +1,11 @@
 """Rows of JSON lines, JSON, CSV and TSV content; every error names file and line.
 
-JSON lines are read a line at a time. The other kinds are read whole, as their content in bytes.
+JSON lines, CSV and TSV are read a line at a time; JSON is read whole, as its content in bytes.
 """
 
 from __future__ import annotations
 
 import csv
-import io
 import json
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -24,11 +23,8 @@ def read_jsonl(blocks: Iterable[bytes], source: str) -> Rows:
     Raises:
         DataError: a line is no UTF-8, no JSON, or no object.
     """
-    row, offset = 0, 0
-    lines = (line for block in blocks for line in block.splitlines(keepends=True))
-    for number, line in enumerate(lines, start=1):
-        text = _decode(line, f"{source}: line {number}", offset=offset)
-        offset += len(line)
+    row = 0
+    for number, text in _lines(blocks, source):
         if not text.strip():
             continue
         try:
@@ -42,18 +38,33 @@ def read_jsonl(blocks: Iterable[bytes], source: str) -> Rows:
         row += 1
 
 
+def holds_lines(blocks: Iterable[bytes]) -> bool:
+    """Tell whether the first line is a whole object, and a later one has something in it, too.
+
+    Files that are named ``.json`` and hold JSON lines are common.
+
+    >>> holds_lines([b'{"a": 1}', b'{"a": 2}']), holds_lines([b'{"data":', b'[]}'])
+    (True, False)
+    """
+    filled = (block for block in blocks if block.strip())
+    first, second = next(filled, b""), next(filled, None)
+    first = first.removeprefix(_BOM).lstrip()
+    if second is None or not first.startswith(b"{"):
+        return False
+    try:
+        json.loads(first)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
 def read_json(content: bytes, source: str) -> Rows:
     """Give the objects of a JSON array, or of the array ``data`` in an object.
-
-    Files that are named ``.json`` and hold JSON lines are common, and read as such.
 
     Raises:
         DataError: no UTF-8, no JSON, or no array of objects.
     """
     text = _decode(content, source, offset=0)
-    if _is_lines(text):
-        yield from read_jsonl([content], source)
-        return
     try:
         value = json.loads(text)
     except ValueError as error:
@@ -70,37 +81,54 @@ def read_json(content: bytes, source: str) -> Rows:
         yield row, _object(item, f"{source}: row {row} (the first is 0)")
 
 
-def read_csv(content: bytes, source: str, *, delimiter: str) -> Rows:
+def read_csv(blocks: Iterable[bytes], source: str, *, delimiter: str) -> Rows:
     """Give the lines of a CSV or TSV file with a header, as text; RFC 4180 quoting.
 
-    A cell that is JSON and holds a list of messages becomes that list.
+    A block holds one line or several. A cell that is JSON and holds a list of messages becomes that
+    list.
 
     Raises:
         DataError: no UTF-8, a broken quote, a line with too few or too many cells, a column twice.
     """
-    text = _decode(content, source, offset=0)
-    # The module's limit of 128 KiB a cell cannot be given to one reader; it is put back at once.
-    previous = csv.field_size_limit(_MAX_CELL)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-    try:
-        lines = [(reader.line_num, cells) for cells in reader if cells]
-    except csv.Error as error:
-        raise DataError(f"{source}: line {reader.line_num}: {error}") from error
-    finally:
-        csv.field_size_limit(previous)
-    if not lines:
-        return
-    header = lines[0][1]
+    lines = _cells((text for _, text in _lines(blocks, source)), source, delimiter=delimiter)
+    line, header = next(lines, (1, []))
     twice = sorted({name for name in header if header.count(name) > 1})
     if twice:
-        raise DataError(f"{source}: line 1: the column {twice[0]!r} is there twice")
-    for row, (line, cells) in enumerate(lines[1:]):
+        raise DataError(f"{source}: line {line}: the column {twice[0]!r} is there twice")
+    for row, (line, cells) in enumerate(lines):
         if len(cells) != len(header):
             raise DataError(
                 f"{source}: row {row} (the first is 0), ending in line {line}: expected "
                 f"{len(header)} cells as in the header, found {len(cells)}"
             )
         yield row, {name: _cell(cell) for name, cell in zip(header, cells, strict=True)}
+
+
+def _lines(blocks: Iterable[bytes], source: str) -> Iterator[tuple[int, str]]:
+    """Give the lines with their numbers, from 1, and their ends."""
+    offset = 0
+    lines = (line for block in blocks for line in block.splitlines(keepends=True))
+    for number, line in enumerate(lines, start=1):
+        yield number, _decode(line, f"{source}: line {number}", offset=offset)
+        offset += len(line)
+
+
+def _cells(lines: Iterable[str], source: str, *, delimiter: str) -> Iterator[tuple[int, list[str]]]:
+    """Give the cells of every row that is not blank, with the number of its last line."""
+    reader = csv.reader(lines, delimiter=delimiter, strict=True)
+    while True:
+        # The module's limit of 128 KiB a cell cannot be given to one reader; it is put back at once
+        previous = csv.field_size_limit(_MAX_CELL)
+        try:
+            cells = next(reader, None)
+        except csv.Error as error:
+            raise DataError(f"{source}: line {reader.line_num}: {error}") from error
+        finally:
+            csv.field_size_limit(previous)
+        if cells is None:
+            return
+        if cells:
+            yield reader.line_num, cells
 
 
 def _decode(content: bytes, place: str, *, offset: int) -> str:
@@ -129,24 +157,12 @@ def _object(value: object, place: str) -> dict[str, Any]:
     return value
 
 
-def _is_lines(text: str) -> bool:
-    """Whether the first line is a whole object and there are more lines with something in them."""
-    first, _, rest = text.strip().partition("\n")
-    if not first.startswith("{") or not rest.strip():
-        return False
-    try:
-        json.loads(first)
-    except ValueError:
-        return False
-    return True
-
-
 def _cell(cell: str) -> object:
     if not cell.startswith("[{"):
         return cell
     try:
         value = json.loads(cell)
-    except ValueError:
+    except (ValueError, RecursionError):
         return cell
     messages = all(isinstance(m, dict) and {"role", "content"} <= m.keys() for m in value)
     return value if messages else cell

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from tamis.report.blocks import Exhibit, Passage
 from tamis.report.numbers import number, plural
-from tamis.types import Votes
+from tamis.types import Conversation, Pair, Votes
 
 OPENING_CHARS = 240
 OPENING_LINES = 4
@@ -33,37 +32,37 @@ def passage(role: str, content: str) -> Passage:
     return Passage(role=role, opening=opening, text=text, num_cut=num_cut)
 
 
-def passages(conversation: Sequence[Mapping[str, str]]) -> tuple[Passage, ...]:
-    """Return the turns of a conversation as it is stored in ``pairs.parquet``."""
-    return tuple(passage(turn["role"], turn["content"]) for turn in conversation)
+def passages(conversation: Conversation) -> tuple[Passage, ...]:
+    """Return the turns of a conversation."""
+    return tuple(passage(turn.role, turn.content) for turn in conversation)
 
 
 def exhibit(
-    pair: Mapping[str, Any],
+    pair: Pair,
     *,
     title: str,
     headline: str = "",
     votes: Sequence[float] = (),
     largest_vote: float = 1.0,
 ) -> Exhibit:
-    """Return a row of ``pairs.parquet`` for the reader, with its voters' votes if there are any.
+    """Return a pair for the reader, with its voters' votes if there are any.
 
     ``largest_vote`` is the size of vote that fills the height of the little picture.
     """
     facts: list[tuple[str, str]] = []
-    if pair["votes"] is not None:
-        facts.append(("People", describe_votes(Votes(**pair["votes"]))))
-    if pair["gold"] is not None:
-        facts.append(("Gold", describe_gold(pair["gold"])))
-    if pair["subset"]:
-        facts.append(("Subset", pair["subset"]))
-    facts.append(("Id", pair["id"]))
+    if pair.votes is not None:
+        facts.append(("People", describe_votes(pair.votes)))
+    if pair.gold is not None:
+        facts.append(("Gold", describe_gold(pair.gold)))
+    if pair.subset:
+        facts.append(("Subset", pair.subset))
+    facts.append(("Id", pair.id))
     return Exhibit(
         title=title,
         headline=headline,
-        prompt=passages(pair["prompt"]),
-        chosen=passages(pair["chosen"]),
-        rejected=passages(pair["rejected"]),
+        prompt=passages(pair.prompt),
+        chosen=passages(pair.chosen),
+        rejected=passages(pair.rejected),
         votes=tuple(max(-1.0, min(1.0, vote / largest_vote)) for vote in votes),
         votes_text=", ".join(number(vote) for vote in votes),
         facts=tuple(facts),

@@ -68,6 +68,7 @@ def write_report(run: Path, *, out: Path) -> Path:
 def render(found: Sequence[Section]) -> str:
     """Return the page as HTML; everything but our own pictures and style is escaped."""
     package = files("tamis.report")
+    palette = files("tamis").joinpath("palette.css").read_text("utf-8")
     # autoescape is what keeps user text from becoming markup; see tests/report/test_page.py
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
@@ -75,7 +76,7 @@ def render(found: Sequence[Section]) -> str:
     template = environment.from_string(package.joinpath("template.html.j2").read_text("utf-8"))
     return template.render(
         title=TITLE,
-        style=Markup(package.joinpath("style.css").read_text("utf-8")),
+        style=Markup(palette + package.joinpath("style.css").read_text("utf-8")),
         sections=found,
         cards=[(card, part.anchor) for part in found for card in part.cards][:NUM_CARDS],
         leads=[(part.lead, part.anchor) for part in found if part.lead],

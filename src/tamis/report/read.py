@@ -5,7 +5,7 @@ Shape suffixes: N pairs, K voters.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -13,13 +13,17 @@ from typing import TypeVar
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
 
+from tamis.data import PairTable, read_pairs
 from tamis.errors import DataError, shorten
 from tamis.report.numbers import Floats
 from tamis.runs import read_json, read_parquet
+from tamis.types import Pair
 
 Record = TypeVar("Record")
+Ints = NDArray[np.int64]
 
 
 def load_record(path: Path, kind: type[Record]) -> Record | None:
@@ -95,26 +99,27 @@ class PairFacts:
     people_N: Floats
 
 
-PAIR_COLUMNS = ["id", "prompt", "chosen", "rejected", "subset", "votes", "gold"]
+def load_pairs(run: Path) -> PairTable | None:
+    """Open ``data/pairs.parquet``; ``None`` where there is no file or no pair."""
+    path = run / "data" / "pairs.parquet"
+    if not path.is_file():
+        return None
+    pairs = read_pairs(path)
+    return pairs if len(pairs) else None
 
 
-def load_pairs(run: Path) -> pa.Table | None:
-    """Read ``data/pairs.parquet``."""
-    return load_table(run / "data" / "pairs.parquet", columns=PAIR_COLUMNS)
-
-
-def rows_of(ids: Sequence[str], *, pairs: pa.Table, run: Path) -> pa.Table:
-    """Return the rows of ``pairs`` with these ids, in this order.
+def rows_of(ids: Sequence[str], *, known: pa.ChunkedArray, run: Path) -> Ints:
+    """Return where these ids stand among the ``known`` ones, which are those of the pairs.
 
     Raises:
         DataError: an id is not among the pairs.
     """
-    row_of = {name: row for row, name in enumerate(pairs["id"].to_pylist())}
-    missing = next((name for name in ids if name not in row_of), None)
-    if missing is not None:
+    found = pc.index_in(pa.array(ids, pa.string()), value_set=known.combine_chunks())
+    if found.null_count:
+        missing = ids[found.is_null().index(True).as_py()]
         where = run / "vote" / "strength.parquet"
         raise DataError(f"{where}: id {shorten(missing)} is not in {run / 'data/pairs.parquet'}")
-    return pairs.take([row_of[name] for name in ids])
+    return np.asarray(found.to_numpy(), np.int64)
 
 
 def facts_of(strengths: Strengths, *, run: Path) -> PairFacts:
@@ -124,22 +129,18 @@ def facts_of(strengths: Strengths, *, run: Path) -> PairFacts:
     if pairs is None:
         unknown_N = np.full(len(strengths.ids), np.nan)
         return PairFacts(gold_N=unknown_N, people_N=unknown_N)
-    pairs = rows_of(strengths.ids, pairs=pairs, run=run)
+    pairs = pairs.take(rows_of(strengths.ids, known=pairs["id"], run=run))
     return PairFacts(gold_N=_floats(pairs, "gold", path=path), people_N=_people(pairs))
 
 
-def answer_lengths(column: pa.ChunkedArray) -> Floats:
-    """Return the characters of the last turn of each conversation, 0 for an empty one."""
-    lengths: list[Floats] = []
-    for chunk in column.chunks:
-        offsets = chunk.offsets.to_numpy()
-        content = chunk.values.field("content")
-        length = pc.fill_null(pc.utf8_length(content), 0).to_numpy(zero_copy_only=False)
-        last = offsets[1:] - 1
-        is_empty = offsets[1:] == offsets[:-1]
-        padded = np.append(length, 0)
-        lengths.append(np.where(is_empty, 0, padded[np.where(is_empty, -1, last)]).astype(float))
-    return np.concatenate(lengths)
+def answer_lengths(pairs: Iterable[Pair]) -> tuple[Floats, Floats]:
+    """Return the characters of the last turn of every chosen and of every rejected answer."""
+    lengths = [
+        tuple(len(side[-1].content) if side else 0 for side in (pair.chosen, pair.rejected))
+        for pair in pairs
+    ]
+    chosen_N, rejected_N = np.array(lengths, np.float64).T
+    return chosen_N, rejected_N
 
 
 def _floats(table: pa.Table, name: str, *, path: Path) -> Floats:

@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Callable
 from typing import Annotated, Any, final
-from urllib.parse import parse_qs, quote, unquote
+from urllib.parse import parse_qs, quote, unquote, urlencode
 
 from fastapi import Depends, FastAPI, Request
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
@@ -16,7 +16,7 @@ from starlette.exceptions import HTTPException
 from tamis.errors import ConfigError, TamisError
 from tamis.review.book import DecisionError, reviewer_name
 from tamis.review.filters import Filters, filters_of
-from tamis.review.guard import Access, Guard, check_csrf, wants_json
+from tamis.review.guard import Access, Guard, check_csrf, local_path, wants_json
 from tamis.review.html import ASSETS, asset, environment
 from tamis.review.pages import export_page, pair_page, queue_page
 from tamis.review.session import GIVEN, NoSuchPairError, Review
@@ -87,12 +87,14 @@ class Site:
         return self._answer(request, "pair", content)
 
     def find(self, request: Request) -> Response:
-        """Go to the pair with an id."""
+        """Go to the pair with an id; what else is in the address stays there."""
         rank = self._review.queue.rank_of.get(request.query_params.get("id", ""))
         if rank is None:
             raise NoSuchPairError("there is no pair with this id")
         suffix = ".json" if wants_json(request) else ""
-        return RedirectResponse(f"/pair/{rank}{suffix}", SEE_OTHER)
+        rest = [(name, value) for name, value in request.query_params.multi_items() if name != "id"]
+        query = f"?{urlencode(rest)}" if rest else ""
+        return RedirectResponse(f"/pair/{rank}{suffix}{query}", SEE_OTHER)
 
     def decide(self, request: Request, body: Body) -> Response:
         """Store a decision; it is on disk when the answer is given."""
@@ -181,9 +183,7 @@ class Site:
     def _ask_name(self, request: Request) -> Response:
         if wants_json(request):
             raise HTTPException(400, "who asks? give ?reviewer=NAME")
-        query = request.scope["query_string"].decode("latin-1")
-        here = request.scope["path"] + (f"?{query}" if query else "")
-        return RedirectResponse(f"/name?next={quote(here)}", SEE_OTHER)
+        return RedirectResponse(f"/name?next={quote(_address(request))}", SEE_OTHER)
 
     def _answer(self, request: Request, page: str, content: dict[str, Any]) -> Response:
         if wants_json(request):
@@ -193,10 +193,11 @@ class Site:
     def _page(
         self, request: Request, page: str, content: dict[str, Any], *, status: int = 200
     ) -> Response:
-        query = request.scope["query_string"].decode("latin-1")
-        twin = f"{request.scope['path']}.json" + (f"?{query}" if query else "")
         text = self._environment.get_template(f"{page}.html.j2").render(
-            **content, csrf=self._access.csrf, twin=twin, run=self._review.queue.name
+            **content,
+            csrf=self._access.csrf,
+            twin=_address(request, suffix=".json"),
+            run=self._review.queue.name,
         )
         return HTMLResponse(text, status)
 
@@ -233,6 +234,12 @@ def make_app(review: Review, *, access: Access, reviewer: str | None = None) -> 
 
 def _filters(query: dict[str, str]) -> Filters:
     return filters_of({name: value for name, value in query.items() if name != "reviewer"})
+
+
+def _address(request: Request, *, suffix: str = "") -> str:
+    """Return the address that was asked for, its path with a suffix, as a link of this server."""
+    query = request.scope["query_string"].decode("latin-1")
+    return local_path(request) + suffix + (f"?{query}" if query else "")
 
 
 def _local(address: str) -> str:

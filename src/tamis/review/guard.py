@@ -148,7 +148,7 @@ def _sign_in(request: Request, access: Access) -> Response:
     a redirect that began on another site, such as a chat in which the address was passed on.
     """
     rest = [(name, value) for name, value in request.query_params.multi_items() if name != "token"]
-    path = "/" + quote(request.scope["path"].lstrip("/\\"))
+    path = local_path(request)
     target = html.escape(path + (f"?{urlencode(rest)}" if rest else ""), quote=True)
     answer = HTMLResponse(
         f'<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>Tamis review</title>'
@@ -158,6 +158,11 @@ def _sign_in(request: Request, access: Access) -> Response:
     )
     answer.set_cookie(access.cookie, access.session, httponly=True, samesite="strict", path="/")
     return answer
+
+
+def local_path(request: Request) -> str:
+    """Return the path that was asked for as part of a link, which leads to no other server."""
+    return "/" + quote(request.scope["path"].lstrip("/\\"))
 
 
 def wants_json(request: Request) -> bool:

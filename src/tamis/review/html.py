@@ -10,8 +10,9 @@ from typing import NamedTuple
 
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 
+STYLE = "style.css"
 ASSETS: Mapping[str, str] = {
-    "style.css": "text/css; charset=utf-8",
+    STYLE: "text/css; charset=utf-8",
     "keys.js": "text/javascript; charset=utf-8",
     "icon.svg": "image/svg+xml",
 }
@@ -43,8 +44,14 @@ def environment() -> Environment:
 
 
 def asset(name: str) -> bytes:
-    """Return one of the files in ``ASSETS``; no other name reaches a file."""
-    return (files("tamis.review") / "assets" / name).read_bytes() if name in ASSETS else b""
+    """Return one of the files in ``ASSETS``; no other name reaches a file.
+
+    The style sheet begins with the colours and fonts that the report has, too.
+    """
+    if name not in ASSETS:
+        return b""
+    content = (files("tamis.review") / "assets" / name).read_bytes()
+    return (files("tamis") / "palette.css").read_bytes() + content if name == STYLE else content
 
 
 def number(value: float | None, digits: int = 2) -> str:

@@ -41,10 +41,6 @@ class Labels:
     names: list[str]
     which_N: Ints
 
-    def of(self, index: int) -> str:
-        """Return the word of one pair."""
-        return self.names[int(self.which_N[index])]
-
     def are(self, name: str) -> Bools:
         """Mark the pairs with this word."""
         code = self.names.index(name) if name in self.names else -1
@@ -156,8 +152,6 @@ def load_queue(pairs: Path, *, strength: Path, wrong: Path | None = None) -> Que
 def _rows_of(ids: pa.Array, *, stored: PairTable, strength: Path, pairs: Path) -> Ints:
     if not len(ids):
         raise DataError(f"{strength}: expected votes, found no row")
-    if len(pc.unique(ids)) != len(ids):
-        raise DataError(f"{strength}: an id stands there twice; expected one row a pair")
     found = pc.index_in(ids, value_set=stored.column("id").combine_chunks())
     if found.null_count:
         missing = ids[int(np.argmax(found.is_null().to_numpy(zero_copy_only=False)))].as_py()

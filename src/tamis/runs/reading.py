@@ -45,20 +45,20 @@ def read_json(path: Path) -> Any:
 
 
 def read_parquet(path: Path, *, columns: list[str] | None = None) -> pa.Table:
-    """Read a Parquet file that a stage wrote.
+    """Read a Parquet file that a stage wrote, or these columns of it and no other.
 
     Raises:
         DataError: the file is missing, is no Parquet, or lacks one of ``columns``.
     """
     try:
-        table = pq.read_table(path)
+        with pq.ParquetFile(path) as file:
+            found = file.schema_arrow.names
+            missing = [name for name in columns or [] if name not in found]
+            if not missing:
+                table = file.read(columns=columns)
+                return table.select(columns) if columns else table
     except FileNotFoundError as error:
         raise DataError(f"{path}: no such file") from error
     except (OSError, pa.ArrowException) as error:
         raise DataError(f"{path}: expected a Parquet file: {error}") from error
-    missing = [name for name in columns or [] if name not in table.column_names]
-    if missing:
-        raise DataError(
-            f"{path}: column {missing[0]!r} is missing; the file has {table.column_names}"
-        )
-    return table.select(columns) if columns else table
+    raise DataError(f"{path}: column {missing[0]!r} is missing; the file has {found}")

@@ -1,4 +1,4 @@
-"""Arrays that live in files without a name: their pages come and go, and nothing is left behind.
+"""Arrays and other values in files without a name: pages come and go, and nothing is left behind.
 
 A scratch file takes room in its folder and vanishes with the process, however that ends. The system
 keeps as much of it in memory as is free, and takes that back when something else needs it.
@@ -9,6 +9,7 @@ Shapes: M rows of uneven length, U of them.
 from __future__ import annotations
 
 import os
+import pickle
 import sys
 import tempfile
 from array import array
@@ -17,7 +18,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
-from typing import IO, Any, Self, final
+from typing import IO, Any, Self, TypeVar, final
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -25,6 +26,7 @@ from numpy.typing import DTypeLike, NDArray
 from tamis.errors import ConfigError
 
 Ints = NDArray[np.int64]
+Value = TypeVar("Value")
 _DIGEST, _BLOCK = 16, 8
 
 
@@ -77,14 +79,14 @@ class RaggedWriter:
             ConfigError: the folder is full.
         """
         values = np.asarray(row, self._dtype)
-        with _writing(self._folder):
+        with writing(self._folder):
             self._file.write(values.tobytes())
         self._end += len(values)
         self._ends.append(self._end)
 
     def finish(self) -> Ragged:
         """Return all rows, as views of the file."""
-        with _writing(self._folder):
+        with writing(self._folder):
             self._file.flush()
         values = _mapped(self._file, dtype=self._dtype, shape=(self._end,), mode="r")
         return Ragged(values, np.array(self._ends, np.int64))
@@ -138,7 +140,7 @@ def scratch_array(
         return np.zeros(shape, dtype)
     num_bytes = int(np.prod(shape)) * np.dtype(dtype).itemsize
     with scratch_file(folder) as file:
-        with _writing(folder):
+        with writing(folder):
             if sys.platform == "linux" and num_bytes:
                 # a page that finds no room when it is written would end the process
                 os.posix_fallocate(file.fileno(), 0, num_bytes)
@@ -153,19 +155,53 @@ def scratch_file(folder: Path | None = None) -> IO[bytes]:
     Raises:
         ConfigError: the folder cannot be written.
     """
-    with _writing(folder):
+    with writing(folder):
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)
         return tempfile.TemporaryFile(dir=folder)
 
 
+def gather(items: Iterable[tuple[str, Value]]) -> Iterator[list[Value]]:
+    """Give the values of each key together, in the order in which the keys first come.
+
+    The values wait in a scratch file, in the system's folder for such files; memory holds the keys,
+    and where their values stand.
+
+    >>> list(gather([("a", 1), ("b", 2), ("a", 3)]))
+    [[1, 3], [2]]
+
+    Raises:
+        ConfigError: the folder cannot be written, or is full.
+    """
+    starts: dict[str, array[int]] = {}
+    end = 0
+    with writing(None), scratch_file() as file:
+        for key, value in items:
+            content = pickle.dumps(value)
+            file.write(content)
+            starts.setdefault(key, array("q")).append(end)
+            end += len(content)
+        for places in starts.values():
+            yield [_stored_at(place, file) for place in places]
+
+
 @contextmanager
-def _writing(folder: Path | None) -> Iterator[None]:
+def writing(folder: Path | None) -> Iterator[None]:
+    """Turn what the file system refuses into one error that names the folder.
+
+    Raises:
+        ConfigError: the folder cannot be written, or has no room.
+    """
     try:
         yield
     except OSError as error:
         where = folder or tempfile.gettempdir()
         raise ConfigError(f"cannot write {where}: {error.strerror or error}") from error
+
+
+def _stored_at(place: int, file: IO[bytes]) -> Any:
+    file.seek(place)
+    return pickle.load(file)
 
 
 def _mapped(

@@ -2,7 +2,8 @@
 
 Two forms: ``prompt``, ``response_a``, ``response_b`` with ``winner_model_a``, ``winner_model_b``
 and ``winner_tie`` (each 0 or 1; a text may be a JSON list with one entry for each turn), and
-``conversation_a``, ``conversation_b`` with ``winner`` (model_a, model_b, or a word with "tie").
+``conversation_a``, ``conversation_b`` with ``winner``: model_a, model_b, or a tie (a word with
+"tie", or both_bad).
 """
 
 from __future__ import annotations
@@ -61,7 +62,7 @@ def _winner(row: Row) -> str:
         word = row.text("winner").lower()
         if word in ("model_a", "model_b", "a", "b"):
             return word[-1]
-        if "tie" in word:
+        if "tie" in word or word == "both_bad":
             return "tie"
         raise row.error("winner", expected="model_a, model_b or tie", found=word)
     fields = {"a": "winner_model_a", "b": "winner_model_b", "tie": "winner_tie"}

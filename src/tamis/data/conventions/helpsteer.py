@@ -1,9 +1,9 @@
 """HelpSteer: one answer a row, ``prompt``, ``response`` and attributes from 0 to 4.
 
-Rows of one prompt, wherever they are, give pairs. The score is ``helpfulness``; a row without it is
-scored by the mean of correctness and coherence (complexity and verbosity are no merits in
-themselves). The margin is the difference of scores. Earlier turns inside ``prompt``, which
-HelpSteer2 marks with ``<extra_id_1>``, become turns.
+Rows of one prompt, wherever they are, give pairs; they wait in a temporary file until all are read.
+The score is ``helpfulness``; a row without it is scored by the mean of correctness and coherence
+(complexity and verbosity are no merits in themselves). The margin is the difference of scores.
+Earlier turns inside ``prompt``, which HelpSteer2 marks with ``<extra_id_1>``, become turns.
 """
 
 from __future__ import annotations
@@ -11,8 +11,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 
-from tamis.data.build import Answer, Rows, ranked_pairs
+from tamis.data.build import Answer, Rows, prompt_hash, ranked_pairs
 from tamis.data.fields import Row
+from tamis.runs.scratch import gather
 from tamis.types import Conversation, Dropped, Message, Pair
 
 PRIORITY = 30
@@ -32,13 +33,18 @@ def matches(row: Mapping[str, object]) -> bool:
 
 def pairs(rows: Rows, source: str) -> Iterator[Pair | Dropped]:
     """Give every pair of answers of one prompt, in the order in which prompts first appear."""
-    answers: dict[Conversation, list[Answer]] = {}
+    for group in gather(_answers(rows, source)):
+        prompt, _ = group[0]
+        yield from ranked_pairs(prompt, [answer for _, answer in group], scale="rating")
+
+
+def _answers(rows: Rows, source: str) -> Iterator[tuple[str, tuple[Conversation, Answer]]]:
+    """Give each row's prompt and answer, under a name of the prompt."""
     for index, values in rows:
         row = Row(source, index, values)
         answer = Answer(row, row.conversation("response", role="assistant"), _score(row))
-        answers.setdefault(_prompt(row), []).append(answer)
-    for prompt, group in answers.items():
-        yield from ranked_pairs(prompt, group, scale="rating")
+        prompt = _prompt(row)
+        yield prompt_hash(prompt), (prompt, answer)
 
 
 def _score(row: Row) -> float:

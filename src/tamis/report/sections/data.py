@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.compute as pc
 
+from tamis.data import PairTable
 from tamis.report.blocks import Block, Card, Exhibits, Fold, Picture, Section, Table, Text
 from tamis.report.charts import HistogramStyle, Layer, bin_edges, counts_in, histogram
 from tamis.report.exhibits import exhibit
@@ -31,7 +31,7 @@ def section(run: Path) -> Section | None:
         return None
     blocks: list[Block] = []
     data: dict[str, Any] = {}
-    num_pairs = pairs.num_rows if pairs is not None else 0
+    num_pairs = len(pairs) if pairs is not None else 0
     if report is not None:
         num_pairs = report.num_pairs
         blocks += _about(report)
@@ -57,8 +57,8 @@ def section(run: Path) -> Section | None:
 def _card_detail(report: DataReport | None) -> str:
     if report is None:
         return ""
-    dropped = plural(report.num_dropped, "row")
-    return f"{dropped} of {count(report.num_rows)} dropped" if report.num_dropped else ""
+    num_made = report.num_pairs + report.num_dropped
+    return f"{count(report.num_dropped)} of {count(num_made)} dropped" if report.num_dropped else ""
 
 
 def _about(report: DataReport) -> list[Block]:
@@ -81,8 +81,8 @@ def _about(report: DataReport) -> list[Block]:
     return [Text(" ".join(sentences))]
 
 
-def _lengths(pairs: pa.Table) -> tuple[list[Block], dict[str, Any]]:
-    chosen_N, rejected_N = answer_lengths(pairs["chosen"]), answer_lengths(pairs["rejected"])
+def _lengths(pairs: PairTable) -> tuple[list[Block], dict[str, Any]]:
+    chosen_N, rejected_N = answer_lengths(pairs)
     delta_N = chosen_N - rejected_N
     longer_frac = float(np.mean((delta_N > 0) + 0.5 * (delta_N == 0)))
     medians = float(np.median(chosen_N)), float(np.median(rejected_N))
@@ -117,13 +117,13 @@ def _lengths(pairs: pa.Table) -> tuple[list[Block], dict[str, Any]]:
     return [Picture(picture, caption=seen, reading=reading)], data
 
 
-def _subsets(pairs: pa.Table) -> list[Block]:
-    counted = pc.value_counts(pairs["subset"].combine_chunks()).to_pylist()
+def _subsets(pairs: PairTable) -> list[Block]:
+    counted = pc.value_counts(pairs.column("subset")).to_pylist()
     ranked = sorted(counted, key=lambda item: (-item["counts"], item["values"] or ""))
     if len(ranked) < 2:
         return []
     rows = [
-        (item["values"] or "unnamed", share(item["counts"], of=pairs.num_rows))
+        (item["values"] or "unnamed", share(item["counts"], of=len(pairs)))
         for item in ranked[:NUM_SUBSETS]
     ]
     rest = len(ranked) - len(rows)
@@ -132,8 +132,8 @@ def _subsets(pairs: pa.Table) -> list[Block]:
     return [Fold(f"{plural(len(ranked), 'subset')}", (table,))]
 
 
-def _examples(pairs: pa.Table) -> Block:
-    rows = pairs.slice(0, NUM_EXAMPLES).to_pylist()
+def _examples(pairs: PairTable) -> Block:
+    rows = pairs[:NUM_EXAMPLES]
     items = tuple(exhibit(row, title=f"Pair {place}") for place, row in enumerate(rows, start=1))
     return Fold(
         f"The first {plural(len(items), 'pair')}, as stored",

@@ -1,4 +1,8 @@
-"""Section "What was dropped": every source row that did not become a pair, by kind."""
+"""Section "What was dropped": the pairs of the source that were left out, by kind.
+
+A row with several answers makes several pairs, so that more pairs may be dropped than there are
+rows; shares are of the pairs.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +21,9 @@ ORDER = 30
 NUM_LISTED = 100
 MEANING = {
     "empty": "an answer is empty",
+    "no_answer": "a side does not end with an answer",
+    "no_transcript": "a side does not begin as a transcript does",
+    "single": "there is only one answer to the prompt",
     "identical": "both answers are the same",
     "duplicate": "the same pair came before",
     "tie": "neither answer was preferred",
@@ -35,11 +42,11 @@ def section(run: Path) -> Section | None:
         return None
     counts = dict(report.dropped) if report is not None else _count_kinds(table)
     counts = {kind: n for kind, n in counts.items() if n}
-    num_rows = report.num_rows if report is not None else None
-    lead = _lead(counts, num_rows=num_rows)
+    num_made = None if report is None else report.num_pairs + report.num_dropped
+    lead = _lead(counts, num_made=num_made)
     blocks: list[Block] = [Text(lead)]
     if counts:
-        blocks.append(_kinds(counts, num_rows=num_rows, firsts=_first_rows(table)))
+        blocks.append(_kinds(counts, num_made=num_made, firsts=_first_rows(table)))
     if table is not None:
         blocks.append(_listing(table))
     contradictions = report.contradictory if report is not None else Contradictions()
@@ -48,15 +55,15 @@ def section(run: Path) -> Section | None:
     return Section("What was dropped", "dropped", tuple(blocks), data)
 
 
-def _lead(counts: Mapping[str, int], *, num_rows: int | None) -> str:
+def _lead(counts: Mapping[str, int], *, num_made: int | None) -> str:
     total = sum(counts.values())
     if not total:
-        every = f"Every one of the {count(num_rows)} source rows" if num_rows else "Every row"
-        return f"{every} became a pair; nothing was dropped."
-    of_all = f" of {count(num_rows)} ({percent(total / num_rows)})" if num_rows else ""
+        return "Nothing was dropped."
+    dropped = plural(total, "pair")
+    if num_made:
+        dropped = f"{count(total)} of {plural(num_made, 'pair')} ({percent(total / num_made)})"
     kinds = ", ".join(f"{kind} {count(n)}" for kind, n in counts.items())
-    became = "did not become a pair" if total == 1 else "did not become pairs"
-    return f"{plural(total, 'source row')}{of_all} {became}: {kinds}."
+    return f"{dropped} {'was' if total == 1 else 'were'} dropped: {kinds}."
 
 
 def _count_kinds(table: pa.Table | None) -> dict[str, int]:
@@ -73,19 +80,19 @@ def _first_rows(table: pa.Table | None) -> dict[str, str]:
     return firsts
 
 
-def _kinds(counts: Mapping[str, int], *, num_rows: int | None, firsts: Mapping[str, str]) -> Block:
+def _kinds(counts: Mapping[str, int], *, num_made: int | None, firsts: Mapping[str, str]) -> Block:
     rows = tuple(
         (
             kind,
             MEANING.get(kind, ""),
             firsts.get(kind, "–"),
             count(n),
-            percent(n / num_rows) if num_rows else "–",
+            percent(n / num_made) if num_made else "–",
         )
         for kind, n in sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     )
-    header = ("kind", "meaning", "for example", "rows", "of all rows")
-    return Table("Dropped rows by kind", header, rows, num_text=3)
+    header = ("kind", "meaning", "for example", "pairs", "of all pairs")
+    return Table("Dropped pairs by kind", header, rows, num_text=3)
 
 
 def _listing(table: pa.Table) -> Block:
@@ -94,8 +101,9 @@ def _listing(table: pa.Table) -> Block:
         for item in table.slice(0, NUM_LISTED).to_pylist()
     )
     left = table.num_rows - len(rows)
-    caption = "Rows count from 0." + (f" {plural(left, 'more row')} not listed." if left else "")
-    return Fold("The rows, one by one", (Table(caption, ("row", "kind", "detail"), rows, 3),))
+    caption = "Rows of the source count from 0."
+    caption += f" {plural(left, 'more pair')} not listed." if left else ""
+    return Fold("One by one", (Table(caption, ("row", "kind", "detail"), rows, 3),))
 
 
 def _contradictions(found: Contradictions) -> list[Block]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,8 @@ def section(run: Path) -> Section | None:
     if strengths is None or pairs is None:
         return None
     lowest = np.argsort(strengths.mean_N, kind="stable")[:NUM_PAIRS]
-    shown = rows_of([strengths.ids[row] for row in lowest], pairs=pairs, run=run).to_pylist()
+    ids = [strengths.ids[row] for row in lowest]
+    shown = pairs.select(rows_of(ids, known=pairs.column("id"), run=run))
     votes_of = read_parquet(run / "vote" / "strength.parquet", columns=["votes"])["votes"]
     cast = [votes_of[int(row)].as_py() or [] for row in lowest]
     votes = [[vote for vote in row if vote is not None] for row in cast]  # null: held its vote back
@@ -32,8 +34,8 @@ def section(run: Path) -> Section | None:
     items, data = [], []
     for place, (row, pair) in enumerate(zip(lowest, shown, strict=True)):
         mean, std = float(strengths.mean_N[row]), float(strengths.std_N[row])
-        entry: dict[str, Any] = {"id": pair["id"], "mean": mean, "std": std, "votes": votes[place]}
-        entry |= {"people": pair["votes"], "gold": pair["gold"]}
+        entry: dict[str, Any] = {"id": pair.id, "mean": mean, "std": std, "votes": votes[place]}
+        entry |= {"people": pair.votes and asdict(pair.votes), "gold": pair.gold}
         data.append(entry)
         items.append(
             exhibit(

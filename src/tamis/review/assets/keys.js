@@ -5,23 +5,25 @@ const root = document.documentElement.dataset;
 const status = document.querySelector(".status");
 const WAITS_MS = [500, 1000, 2000, 4000, 8000];
 
-// What could not be sent yet. It outlives the page; a retry has the same nonce, so that the server
-// stores it once.
+// What could not be sent yet. It outlives the page, where the browser has room for it; a retry has
+// the same nonce, so that the server stores it once.
 const outbox = {
   name: `tamis-review-${root.run}`,
   entries: [],
+  isKept: true,
   load() {
+    if (!this.isKept) return; // the entries of this page are more than what is in the storage
     try {
       this.entries = JSON.parse(localStorage.getItem(this.name)) || [];
     } catch {
-      return; // no storage: entries are kept as long as the page is open
+      return;
     }
   },
   save() {
     try {
       localStorage.setItem(this.name, JSON.stringify(this.entries));
     } catch {
-      return;
+      this.isKept = false;
     }
   },
   add(entry) {
