@@ -187,6 +187,16 @@ def test_a_given_threshold_replaces_the_default():
     assert decide("drop", means, share=0.49).weight_N.tolist() == [0, 1, 1, 1]  # rounded down
 
 
+@pytest.mark.parametrize(("num_pairs", "share", "num_marked"), [(100, 0.29, 29), (50, 0.58, 29)])
+def test_a_share_is_not_cut_short_by_binary_numbers(num_pairs, share, num_marked):
+    assert num_pairs * share < num_marked  # as computed
+    strength = strength_of(np.arange(num_pairs))
+    assert suspects(strength, config=DenoiseConfig(share=share)).sum() == num_marked
+    above = suspects(strength, config=DenoiseConfig(between=(share, 1.0)))
+    assert above.sum() == num_pairs - num_marked
+    assert suspects(strength, config=DenoiseConfig(share=share - 1e-4)).sum() == num_marked - 1
+
+
 def test_a_strength_at_the_threshold_is_not_below_it():
     config = DenoiseConfig(below=0.5)
     assert suspects(strength_of([0.5, 0.4999]), config=config).tolist() == [False, True]
@@ -234,6 +244,17 @@ def test_what_is_outside_of_a_slice_can_be_left_out():
     assert decision.target_N.tolist() == [1, 0, 1, 0]
     reasons = [verdict.reason for verdict in to_verdicts(list("abcd"), decision)]
     assert reasons == ["outside", "flip", "outside", "flip"]
+
+
+def test_weights_have_the_mean_1_over_a_slice_too():
+    wrong_N = np.array([0.4, 0.25, 0.0, 0.0])
+    strength = Strength(np.array([-2.0, -1.0, 1.0, 2.0]), np.zeros(4), wrong_N)
+    config = DenoiseConfig(policy="confidence", between=(0.0, 0.5), outside="drop")
+    decision = plugins.load("denoise", "confidence")(strength, config=config)
+    weight_N = outside(decision, strength, config=config).weight_N
+    assert weight_N.tolist() == pytest.approx([0.2 / 0.35, 0.5 / 0.35, 0, 0])
+    nothing = Decision(np.ones(4), np.zeros(4), np.array([0.0, 0, 1, 1]), wrong_N > 0, "mine")
+    assert outside(nothing, strength, config=config).weight_N.tolist() == [0, 0, 0, 0]
 
 
 def test_calibrated_targets_are_the_probability_that_the_label_is_right():

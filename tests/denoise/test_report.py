@@ -75,6 +75,15 @@ def test_what_was_done_and_what_it_did_to_wrong_labels():
     }
 
 
+def test_a_pair_that_is_left_out_is_neither_flipped_nor_softened():
+    turned = [
+        Verdict(p.id, target=0.2, weight=weight)
+        for p, weight in zip(PAIRS[:3], [1, 0, 2], strict=True)
+    ]
+    report = denoise_report(PAIRS[:3], turned, config=DenoiseConfig())
+    assert [report[f"num_{what}"] for what in ("flipped", "softened", "dropped")] == [2, 2, 1]
+
+
 def test_without_gold_labels_nothing_is_said_about_them():
     pairs = [pair("right kept", None), pair("wrong kept", 0.5)]
     report = denoise_report(pairs, [verdict(p.id) for p in pairs], config=DenoiseConfig())

@@ -106,6 +106,15 @@ def test_people_are_counted_with_half_a_vote_for_ties(noisy):
     assert people_votes([silent]) is None
 
 
+def test_votes_on_pairs_that_were_trained_on_are_told(noisy):
+    pairs, _, mean_N = noisy
+    found = estimate(pairs, mean_N=mean_N, trusted="gold", seed=0)
+    assert "in-sample" not in found.report()["assumption"]
+    told = found.report(in_sample=True)["assumption"]
+    assert told.startswith(found.report()["assumption"])
+    assert told.endswith("since their votes are in-sample")
+
+
 def test_few_pairs_have_no_estimate(noisy):
     pairs, _, mean_N = noisy
     assert estimate(pairs[:19], mean_N=mean_N[:19], trusted=None, seed=0) is None
@@ -124,9 +133,17 @@ def test_trusted_labels_that_cannot_be_used_are_refused(noisy, tmp_path):
 
     refused("expected gold, votes, or a Parquet file", error=ConfigError)
     pq.write_table(pa.table({"id": ["p0"], "gold": [1.5]}), path)
-    refused(r"trusted\.parquet: gold holds a number outside")
+    refused(r"trusted\.parquet, row 0: gold is 1\.5; expected a number in \[0, 1\]")
     pq.write_table(pa.table({"id": ["p0"], "gold": ["yes"]}), path)
     refused(r"trusted\.parquet: expected texts in id and numbers in gold")
+    pq.write_table(pa.table({"id": ["p0"], "gold": [[1.0]]}), path)
+    refused(r"trusted\.parquet: expected texts in id and numbers in gold")
+    pq.write_table(pa.table({"id": ["p0", "p1"], "gold": [0.0, None]}), path)
+    refused(r"trusted\.parquet, row 1: gold is None")
+    pq.write_table(pa.table({"id": ["p0", "p1", "p0"], "gold": [0.0, 1.0, 1.0]}), path)
+    refused(r"trusted\.parquet, row 2: id .p0. stands there twice")
+    pq.write_table(pa.table({"id": ["q0", "q1"], "gold": [0.0, 1.0]}), path)
+    refused(r"trusted\.parquet: none of its 2 ids is among the 600 pairs")
     pq.write_table(pa.table({"id": ["p0"], "gold": [1.0]}), path)
     refused("trusted is .*: 1 trusted labels")
     silent = [replace(pair, votes=None, gold=None) for pair in pairs]

@@ -99,12 +99,14 @@ def test_a_missing_file_says_how_to_make_one(tmp_path):
     [
         (BASE + "vote: {kind: head\n", "expected a YAML file: .*line "),
         (BASE + "vote:\n\tkind: head\n", "expected a YAML file: .*line 5, column 1"),
+        (BASE + "seed: 1\nout: y\n", "expected a YAML file: key 'out' stands there twice .*line 5"),
+        (BASE + "vote: {l2: 1, l2: 2}\n", "expected a YAML file: key 'l2' stands there twice"),
         (b"out: \xff\n", "expected a YAML file: "),
         ("", "expected a mapping of keys, found None"),
         ("- out: x\n", r"expected a mapping of keys, found \[\{'out': 'x'\}\]"),
         ("just text", "expected a mapping of keys, found 'just text'"),
     ],
-    ids=["bracket", "tab", "latin", "empty", "list", "text"],
+    ids=["bracket", "tab", "twice", "twice inside", "latin", "empty", "list", "text"],
 )
 def test_what_is_no_recipe_at_all(recipe, text, problem):
     assert re.match(problem, error_of(recipe(text)))

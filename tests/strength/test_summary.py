@@ -102,7 +102,8 @@ def test_voters_that_are_constant_where_they_meet_are_left_out():
 def test_a_voter_that_always_says_the_same_has_no_correlation():
     rng = np.random.default_rng(0)
     votes_NK = rng.normal(size=(40, 4))
-    votes_NK[:, 2] = 0.1
+    votes_NK[:, 2] = 0.1  # of which 40 have another mean, in binary numbers
+    assert voter_correlation(votes_NK) is None
     votes_NK[::3, :2] = np.nan
     assert voter_correlation(votes_NK) is None
 

@@ -83,6 +83,17 @@ def test_a_review_of_the_most_suspicious_pairs_serves_as_well():
     assert calibration_error(found.wrong_N, is_wrong_N) < 0.06
 
 
+def test_what_all_evidence_has_in_common_does_not_matter_to_trusted_labels():
+    odds_N, is_wrong_N = labels(0.15, num_pairs=1000)
+    trusted = np.arange(30)
+    asked = {"trusted": trusted, "is_wrong_T": is_wrong_N[trusted]}
+    found = wrong_by_trusted(odds_N, **asked)
+    shifted = wrong_by_trusted(1e-3 * odds_N + 7, **asked)
+    np.testing.assert_allclose(shifted.wrong_N, found.wrong_N, atol=1e-4)
+    same = wrong_by_trusted(np.full(1000, 2.0), **asked)  # for all pairs
+    np.testing.assert_allclose(same.wrong_N, is_wrong_N[trusted].mean(), atol=1e-4)
+
+
 def test_too_few_trusted_labels_are_refused():
     odds_N, is_wrong_N = labels(0.15, num_pairs=100)
     with pytest.raises(DataError, match=r"5 trusted labels, .* expected at least 20"):

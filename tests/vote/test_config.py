@@ -55,5 +55,9 @@ def test_a_vote_is_run_again_for_what_changes_it_alone():
         vote(kind="full"),
     ):
         assert plain.identity() != other.identity()
+    for kind in ("branch", "full"):  # heads are not theirs
+        of_heads = {"epochs": 9, "learning_rate": 1.0, "batch_size": 2, "l2": 0.0}
+        assert vote(kind=kind).identity() == vote(kind=kind, **of_heads).identity()
+        assert vote(kind=kind).identity() != vote(kind=kind, fold_by="group").identity()
     branch = VoteConfig(kind="branch", branch=BranchConfig(rank=4))
     assert branch.identity() != VoteConfig(kind="branch").identity()

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -77,6 +78,7 @@ def test_votes_held_back_are_null_in_the_table(tmp_path):
         ("std", [0.0, 1.0, None], "row 2: std is None; expected a finite number"),
         ("mean", ["high", "low", "low"], "a column is of another type than expected"),
         ("std", None, "column 'std' is missing"),
+        ("id", ["a", "b", "a"], "row 2: id 'a' stands there twice"),
     ],
 )
 def test_a_damaged_table_is_named(tmp_path, name, values, problem):
@@ -160,6 +162,19 @@ def test_the_report_compares_with_the_truth(fold_by):
         assert rows["always the longer"]["auroc"]["value"] == 0.0  # here the shorter is better
         interval = rows["cross-fitted vote"]["auroc"]
         assert interval["low"] <= interval["value"] <= interval["high"]
+
+
+def test_fewer_groups_than_folds_do_not_stop_the_report():
+    pairs = tournament()  # in three groups
+    held_out_NK = ballots_that_know(pairs).cross_fitted_NK[:, :2]
+    config = VoteConfig(num_voters=2, fold_by="group", estimators=("out_of_bag",))
+    ballots = Ballots(None, None, held_out_NK)
+    report = vote_report(pairs, ballots=ballots, config=config, seed=0)
+    names = [row["name"] for row in report["against"]["gold"]["rows"]]
+    assert names == ["out-of-bag vote", "always the longer", "Bradley-Terry on identities"]
+    one = [replace(pair, group="one") for pair in pairs]
+    scores = suspicions(one, ballots=ballots, config=config, seed=0)
+    assert list(scores) == ["out-of-bag vote", "always the longer"]
 
 
 @pytest.mark.parametrize(

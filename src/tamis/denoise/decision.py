@@ -65,6 +65,7 @@ def suspects(
 
     A share is rounded down to a whole number of pairs (both ends of ``between`` are), and equal
     strengths are taken in the order of the table, so that the result is the same on every machine.
+    A millionth of a pair is rounding: 0.29 of 100 pairs are 29, though not in binary numbers.
 
     >>> strength = Strength(np.array([0.5, -1.0, -0.2, 2.0]), np.zeros(4))
     >>> suspects(strength, config=DenoiseConfig(share=0.25)).tolist()
@@ -79,7 +80,8 @@ def suspects(
     low, high = between or (0.0, share or 0.0)
     marked_N = np.zeros(len(mean_N), dtype=bool)
     ascending = np.argsort(mean_N, kind="stable")
-    marked_N[ascending[int(len(mean_N) * low) : int(len(mean_N) * high)]] = True
+    first, last = (int(round(len(mean_N) * end, 6)) for end in (low, high))
+    marked_N[ascending[first:last]] = True
     return marked_N
 
 
@@ -89,11 +91,15 @@ def selects(config: DenoiseConfig) -> bool:
 
 
 def outside(decision: Decision, strength: Strength, *, config: DenoiseConfig) -> Decision:
-    """Leave out the pairs that are not suspected, where the settings say so."""
+    """Leave out the pairs that are not suspected, where the settings say so.
+
+    Weights other than 0 and 1 are scaled, so that the mean over the pairs left in stays as it was.
+    """
     if config.outside == "keep":
         return decision
     suspect_N = suspects(strength, config=config)
     weight_N = np.where(suspect_N, decision.weight_N, 0.0)
+    weight_N *= _mean_left_in(decision.weight_N) / _mean_left_in(weight_N)
     return replace(decision, weight_N=weight_N, outside_N=~suspect_N)
 
 
@@ -117,8 +123,7 @@ def mean_one(weight_N: Floats) -> Floats:
     >>> mean_one(np.array([0.0, 1.0, 3.0])).tolist()
     [0.0, 0.5, 1.5]
     """
-    positive_N = weight_N > 0
-    return weight_N / weight_N[positive_N].mean() if positive_N.any() else weight_N.copy()
+    return weight_N / _mean_left_in(weight_N)
 
 
 def adaptive_margin(decision: Decision, strength: Strength, *, config: DenoiseConfig) -> Decision:
@@ -144,6 +149,12 @@ def margins(mean_N: Floats, *, target_N: Floats, form: Literal["raw", "clipped"]
         return mean_N.copy()
     side_N = np.where(target_N >= 0.5, 1.0, -1.0)
     return np.asarray(side_N * np.maximum(side_N * mean_N, 0.0))
+
+
+def _mean_left_in(weight_N: Floats) -> float:
+    """Return the mean of the weights above 0; 1 where there is none."""
+    positive_N = weight_N > 0
+    return float(weight_N[positive_N].mean()) if positive_N.any() else 1.0
 
 
 def to_verdicts(ids: Sequence[str], decision: Decision) -> list[Verdict]:

@@ -16,7 +16,10 @@ from tamis.types import Pair, Verdict
 def denoise_report(
     pairs: Sequence[Pair], verdicts: Sequence[Verdict], *, config: DenoiseConfig
 ) -> dict[str, Any]:
-    """Count what was changed and, where gold labels are known, what was repaired or broken."""
+    """Count what was changed and, where gold labels are known, what was repaired or broken.
+
+    A pair that was left out (weight 0) counts as dropped, and not as flipped or softened.
+    """
     num_changed = sum(v.reason != "keep" for v in verdicts)
     return {
         "policy": config.policy,
@@ -25,8 +28,8 @@ def denoise_report(
         "num_changed": num_changed,
         "changed_frac": num_changed / len(pairs),
         "num_dropped": sum(v.weight == 0 for v in verdicts),
-        "num_flipped": sum(v.target < 0.5 for v in verdicts),
-        "num_softened": sum(0 < v.target < 1 for v in verdicts),
+        "num_flipped": sum(v.target < 0.5 for v in verdicts if v.weight > 0),
+        "num_softened": sum(0 < v.target < 1 for v in verdicts if v.weight > 0),
         "reasons": dict(sorted(Counter(v.reason for v in verdicts).items())),
         "mean_weight": sum(v.weight for v in verdicts) / len(verdicts),
         "against_gold": _against_gold(pairs, verdicts),

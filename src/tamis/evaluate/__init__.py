@@ -1,6 +1,6 @@
 """Benchmarks: which of two answers a scorer prefers, with intervals and length baselines."""
 
-from tamis.evaluate.bench import BenchResult, GapScores, PairScorer, bench
+from tamis.evaluate.bench import BenchResult, GapScores, PairScorer, bench, check_benchmarks
 from tamis.evaluate.compare import compare_items
 from tamis.evaluate.config import BenchmarkConfig
 
@@ -10,5 +10,6 @@ __all__ = [
     "GapScores",
     "PairScorer",
     "bench",
+    "check_benchmarks",
     "compare_items",
 ]

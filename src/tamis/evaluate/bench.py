@@ -25,7 +25,7 @@ import pyarrow as pa
 from tamis.errors import ConfigError, DataError
 from tamis.evaluate.clusters import item_clusters
 from tamis.evaluate.config import BenchmarkConfig
-from tamis.evaluate.loading import Benchmark, load_benchmark
+from tamis.evaluate.loading import Benchmark, benchmark_source, load_benchmark
 from tamis.metrics import (
     cluster_bootstrap,
     length_delta,
@@ -108,6 +108,18 @@ def bench(benchmarks: Sequence[BenchmarkConfig], *, score: PairScorer, seed: int
         tables.append(table)
         reports.append(_report(benchmark, table, seed=seed))
     return BenchResult(pa.concat_tables(tables), {"benchmarks": reports})
+
+
+def check_benchmarks(benchmarks: Sequence[BenchmarkConfig]) -> None:
+    """Refuse benchmarks that `bench` would refuse before it reads one.
+
+    Raises:
+        ConfigError: an unknown benchmark, one without a file, or the same one twice.
+        DataError: a file is not there.
+    """
+    _distinct_names(benchmarks)
+    for config in benchmarks:
+        benchmark_source(config)
 
 
 def _distinct_names(benchmarks: Sequence[BenchmarkConfig]) -> list[str]:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import importlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from tamis import plugins
+from tamis.data.read import is_hub_id
 from tamis.errors import ConfigError, DataError
 from tamis.evaluate.config import BenchmarkConfig
 from tamis.runs import fingerprint
@@ -34,28 +34,39 @@ def load_benchmark(config: BenchmarkConfig, *, name: str | None = None) -> Bench
         ConfigError: the benchmark is unknown, or has no data of its own and no path is given.
         DataError: it cannot be read, or holds no pair.
     """
-    load = plugins.load("benchmark", config.name)
-    package, _ = plugins.FAMILIES["benchmark"]
-    path = config.name if "." in config.name else f"{package}.{config.name}"
-    module = vars(importlib.import_module(path))
-    source = config.path or module.get("HUB_ID")
-    if source is None:
-        raise ConfigError(
-            f"benchmark {config.name!r}: it has no data set on the hub that can be loaded; "
-            "expected a path to its file"
-        )
-    items = load(source)
+    source = benchmark_source(config)
+    items = plugins.load("benchmark", config.name)(source)
     pairs = [item for item in items if isinstance(item, Pair)][: config.limit]
     if not pairs:
         raise DataError(f"benchmark {config.name!r}: {source} holds no pair")
     return Benchmark(
         name=name or config.name,
-        title=module.get("TITLE", config.name),
+        title=plugins.offered("benchmark", config.name, "TITLE") or config.name,
         source=source,
         version=_version(source, pairs),
         pairs=pairs,
         dropped=[item for item in items if isinstance(item, Dropped)],
     )
+
+
+def benchmark_source(config: BenchmarkConfig) -> str:
+    """Return the file of a benchmark, or else its data set on the hub, without reading it.
+
+    Raises:
+        ConfigError: the benchmark is unknown, or has no data of its own and no path is given.
+        DataError: there is no such file, and the path is no hub id.
+    """
+    plugins.load("benchmark", config.name)
+    source: str | None = config.path or plugins.offered("benchmark", config.name, "HUB_ID")
+    if source is None:
+        raise ConfigError(
+            f"benchmark {config.name!r}: it has no data set on the hub that can be loaded; "
+            "expected a path to its file"
+        )
+    reads_files = "." not in config.name  # a benchmark of the user's reads what it likes
+    if reads_files and not (Path(source).exists() or is_hub_id(source)):
+        raise DataError(f"benchmark {config.name!r}: {source}: no such file or directory")
+    return source
 
 
 def _version(source: str, pairs: Sequence[Pair]) -> str:

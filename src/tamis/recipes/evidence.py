@@ -23,18 +23,19 @@ from tamis.strength.combine import combined_evidence
 from tamis.strength.folds import pair_folds
 from tamis.strength.wrong import WrongLabels, wrong_by_mixture, wrong_by_trusted
 from tamis.types import Pair
-from tamis.vote.table import IDENTITY_L2
+from tamis.vote.table import IDENTITY_L2, first_repeat
 
 NUM_FOLDS, NUM_DRAWS = 5, 3
 LEAST_PAIRS = 20
 LEAST_PEOPLE = 3
-STREAM = 8  # of random numbers, apart from those of votes
+STREAM = 8  # of random numbers; voter 8 has the same folds, and neither learns from what it judges
 
 ASSUMPTIONS = {
     "trusted": "the trusted pairs were not chosen by whether their labels are wrong",
     "mixture": "labels were turned at random, close pairs no more often than others; people err "
     "more on close pairs, for which this gives too low a share of wrong labels",
 }
+IN_SAMPLE = "; and that the voters learnt no wrong label by heart, since their votes are in-sample"
 
 Floats = NDArray[np.float64]
 
@@ -94,15 +95,19 @@ class Estimate:
         columns |= {"log_odds": self.evidence.odds_N, **self.evidence.kinds}
         return pa.table(columns)
 
-    def report(self) -> dict[str, Any]:
-        """Return the figures of the estimate, and what it takes for granted."""
+    def report(self, *, in_sample: bool = False) -> dict[str, Any]:
+        """Return the figures of the estimate, and what it takes for granted.
+
+        ``in_sample`` says that voters voted on pairs that they were trained on.
+        """
+        assumption = ASSUMPTIONS[self.wrong.method] + (IN_SAMPLE if in_sample else "")
         return {
             "method": self.wrong.method,
             "expected_wrong_frac": float(self.wrong.wrong_N.mean()),
             "noise_rate": self.wrong.noise_rate,
             "num_trusted": self.wrong.num_trusted,
             "evidence": list(self.evidence.kinds),
-            "assumption": ASSUMPTIONS[self.wrong.method],
+            "assumption": assumption,
         }
 
 
@@ -145,6 +150,22 @@ def wrong_labels(pairs: Sequence[Pair], evidence: Evidence, *, trusted: str | No
         raise DataError(f"trusted is {trusted}: {error}") from error
 
 
+def trusted_file(trusted: str | None) -> Path | None:
+    """Return the file of trusted labels that is asked for; None where they are no file.
+
+    Raises:
+        ConfigError: there is no such file.
+    """
+    if trusted is None or trusted in ("gold", "votes"):
+        return None
+    path = Path(trusted)
+    if not path.is_file():
+        raise ConfigError(
+            f"trusted is {path}: expected gold, votes, or a Parquet file with id and gold"
+        )
+    return path
+
+
 def people_votes(pairs: Sequence[Pair]) -> Floats | None:
     """Return how many people preferred chosen and rejected, ties half each [N, 2]; None = nobody.
 
@@ -169,24 +190,33 @@ def _trusted(pairs: Sequence[Pair], trusted: str) -> Floats:
         total_N = counts_N2.sum(axis=1)
         enough_N = np.isfinite(total_N) & (total_N >= LEAST_PEOPLE)
         return np.where(enough_N, counts_N2[:, 0] / np.where(enough_N, total_N, 1.0), np.nan)
-    return _from_file(pairs, Path(trusted))
+    path = trusted_file(trusted)
+    assert path is not None  # it is neither gold nor votes
+    return _from_file(pairs, path)
 
 
 def _from_file(pairs: Sequence[Pair], path: Path) -> Floats:
-    if not path.is_file():
-        raise ConfigError(
-            f"trusted is {path}: expected gold, votes, or a Parquet file with id and gold"
-        )
     table = read_parquet(path, columns=["id", "gold"])
     try:
         gold = table["gold"].cast(pa.float64()).to_numpy()
         ids = table["id"].cast(pa.string()).combine_chunks()
-    except pa.ArrowInvalid as error:
+    except (pa.ArrowException, ValueError) as error:
         raise DataError(f"{path}: expected texts in id and numbers in gold: {error}") from error
-    if not ((gold >= 0) & (gold <= 1)).all():
-        raise DataError(f"{path}: gold holds a number outside [0, 1], or none")
+    broken = np.flatnonzero(~((gold >= 0) & (gold <= 1)))
+    if len(broken):
+        seen = table["gold"][int(broken[0])].as_py()
+        raise DataError(f"{path}, row {broken[0]}: gold is {seen}; expected a number in [0, 1]")
+    again = first_repeat(table["id"])
+    if again is not None:
+        name = table["id"][again].as_py()
+        raise DataError(f"{path}, row {again}: id {name!r} stands there twice")
     found = pc.index_in(pair_ids(pairs), value_set=ids).to_numpy(zero_copy_only=False)
     known_N = np.isfinite(found)
+    if not known_N.any():
+        raise DataError(
+            f"{path}: none of its {len(table)} ids is among the {len(pairs)} pairs; expected "
+            "trusted labels of pairs that were voted on"
+        )
     right_N = np.full(len(pairs), np.nan)
     right_N[known_N] = gold[found[known_N].astype(np.int64)]
     return right_N

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Hashable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, final
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -21,11 +22,12 @@ def load_recipe(path: Path) -> Recipe:
     """Read a recipe.
 
     Raises:
-        ConfigError: the file is missing, no YAML mapping, or a key or value is not as expected.
+        ConfigError: the file is missing, no YAML mapping, says a key twice, or a key or value is
+            not as expected.
     """
     try:
         text = path.read_text(encoding="utf-8")
-        content = yaml.safe_load(text)
+        content = yaml.load(text, Loader=_OnceLoader)
     except FileNotFoundError as error:
         raise ConfigError(f"{path}: no such file; `tamis init` writes a recipe") from error
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
@@ -58,6 +60,21 @@ def save_recipe(path: Path, recipe: Recipe) -> None:
     """Write the resolved recipe, every default included."""
     content = recipe.model_dump(mode="json")
     write_text(path, yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
+
+
+@final
+class _OnceLoader(yaml.SafeLoader):
+    """Plain YAML that refuses a key said twice, of which the last would silently win."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.value != "<<":
+                if key.value in seen:
+                    problem = f"key {key.value!r} stands there twice"
+                    raise yaml.MarkedYAMLError(problem=problem, problem_mark=key.start_mark)
+                seen.add(key.value)
+        return super().construct_mapping(node, deep)
 
 
 def _more(num_problems: int) -> str:

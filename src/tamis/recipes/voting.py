@@ -8,7 +8,14 @@ from pathlib import Path
 
 from tamis.data import pair_ids
 from tamis.models.config import ModelConfig
-from tamis.recipes.stages import REPORT, STRENGTH, model_input, model_settings, training_pairs
+from tamis.recipes.stages import (
+    REPORT,
+    STRENGTH,
+    model_input,
+    model_settings,
+    objective_inputs,
+    training_pairs,
+)
 from tamis.recipes.voters import VoterSetup, cast_votes
 from tamis.runs import Stage, StageResult, fingerprint, run_stage, write_json
 from tamis.runs.stage import KEPT
@@ -46,6 +53,8 @@ def vote_stage(
         "train": train.identity() if config.kind == "full" else None,
         "seed": seed,
     }
+    if config.kind == "full":
+        inputs |= objective_inputs(train)
     stage = Stage(run / "vote", settings, inputs, notes={"model": model.path})
     shared = replace(stage, config={**settings, "vote": config.voter_identity()})
     kept = KeptVotes(stage.directory / KEPT, shared.key)

@@ -82,7 +82,7 @@ def voter_correlation(votes_NK: Floats) -> float | None:
     cast_NK = ~np.isnan(votes_NK)
     if not cast_NK.all():
         return _shared_correlation(votes_NK, cast_NK)
-    if (votes_NK.std(axis=0) == 0).any():
+    if (votes_NK.max(axis=0) == votes_NK.min(axis=0)).any():
         return None
     matrix_KK = np.atleast_2d(np.corrcoef(votes_NK, rowvar=False))
     return float(matrix_KK[np.triu_indices(num_voters, k=1)].mean())

@@ -47,6 +47,9 @@ def wrong_by_trusted(
 ) -> WrongLabels:
     """Fit P(label wrong) on pairs whose label was checked: a logistic curve over the log odds.
 
+    The slope, for log odds of standard deviation 1, has the penalty slope^2 / 2, which matters with
+    a few dozen checked pairs; the intercept has none.
+
     The trusted pairs need not be a random draw, as long as they were not chosen by their truth: a
     review of the most suspicious pairs serves as well, though its middle is then uncertain.
 
@@ -65,7 +68,9 @@ def wrong_by_trusted(
             f"{len(is_wrong_T)} trusted labels, {num_wrong} of them against the given label; "
             f"expected at least {LEAST_TRUSTED}, and {LEAST_OF_EACH} of each kind"
         )
-    x_N1 = (odds_N / _scale(odds_N))[:, None]
+    # what all odds have in common is for the intercept, and must not make the slope look small
+    apart_N = odds_N - odds_N.mean()
+    x_N1 = (apart_N / _scale(apart_N))[:, None]
     model = LogisticRegression().fit(x_N1[trusted], is_wrong_T)
     wrong_N = np.asarray(model.predict_proba(x_N1)[:, 1], dtype=np.float64)
     return WrongLabels(wrong_N, "trusted", num_trusted=len(is_wrong_T))

@@ -116,22 +116,31 @@ def voting_members(pairs: Sequence[Pair], *, config: VoteConfig, seed: int) -> l
 
 def voter_folds(pairs: Sequence[Pair], *, config: VoteConfig, seed: int) -> Ints:
     """Return the fold of each pair for each voter [N, K]; every voter has folds of its own."""
-    groups = _groups(pairs) if config.fold_by == "group" else None
-    columns = []
-    for voter in range(config.num_voters):
-        rng = np.random.default_rng([seed, voter])
-        if groups is not None:
-            columns.append(group_folds(groups, num_folds=config.num_folds, rng=rng))
-        else:
-            columns.append(pair_folds(len(pairs), num_folds=config.num_folds, rng=rng))
+    units = held_out_units(pairs, config=config)
+    rngs = [np.random.default_rng([seed, voter]) for voter in range(config.num_voters)]
+    columns = [deal(units, num_folds=config.num_folds, rng=rng) for rng in rngs]
     return np.stack(columns, axis=1)
 
 
 def voter_halves(pairs: Sequence[Pair], *, config: VoteConfig, seed: int) -> Bools:
     """Return which voter trains on which pair [N, K]: half of the voters on each."""
-    groups = _groups(pairs) if config.fold_by == "group" else np.arange(len(pairs))
+    units = held_out_units(pairs, config=config)
     rng = np.random.default_rng([seed, *HALVES_STREAM])
-    return balanced_halves(groups, num_voters=config.num_voters, rng=rng)
+    return balanced_halves(units, num_voters=config.num_voters, rng=rng)
+
+
+def held_out_units(pairs: Sequence[Pair], *, config: VoteConfig) -> list[str] | Ints:
+    """Return what is held out as a whole, for each pair: its group, or the number of the pair."""
+    if config.fold_by == "pair":
+        return np.arange(len(pairs))
+    return [pair.group or pair.id for pair in pairs]
+
+
+def deal(units: list[str] | Ints, *, num_folds: int, rng: np.random.Generator) -> Ints:
+    """Deal the units of `held_out_units` into folds, and return the fold of each pair [N]."""
+    if isinstance(units, list):
+        return group_folds(units, num_folds=num_folds, rng=rng)
+    return pair_folds(len(units), num_folds=num_folds, rng=rng)
 
 
 def training_masks(members: Sequence[Member]) -> Bools:
@@ -182,7 +191,3 @@ def _check_finite(member: Member, votes_R: Floats) -> None:
             f"voter {member.name}, pair number {pair}: a vote is not finite: {votes_R[at]}; "
             "its training diverged, expected a smaller learning rate"
         )
-
-
-def _groups(pairs: Sequence[Pair]) -> list[str]:
-    return [pair.group or pair.id for pair in pairs]

@@ -15,6 +15,7 @@ DEFAULT_ESTIMATORS: dict[str, tuple[Estimator, ...]] = {
     "branch": ("out_of_bag",),
     "full": ("cross_fitted", "in_sample"),
 }
+HEAD_SETTINGS = {"epochs", "learning_rate", "batch_size", "l2"}
 
 
 class BranchConfig(Config):
@@ -89,7 +90,8 @@ class VoteConfig(Config):
 
     def identity(self) -> dict[str, Any]:
         """Return all settings that the votes of this kind of voter depend on."""
-        settings = self.model_dump(exclude={"allow_slow", "branch"})
+        of_heads = set() if self.kind == "head" else HEAD_SETTINGS
+        settings = self.model_dump(exclude={"allow_slow", "branch"} | of_heads)
         settings["estimators"] = sorted(self.estimators_cast)
         if self.kind == "branch":
             settings["branch"] = self.branch.model_dump()

@@ -5,13 +5,14 @@ Shape legend: N pairs, K voters.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from tamis.errors import DataError
@@ -20,7 +21,6 @@ from tamis.metrics.identity import identity_strength, text_ids, texts_recur
 from tamis.metrics.length import length_delta
 from tamis.runs import read_parquet, write_parquet
 from tamis.strength.convergence import ENOUGH, convergence, describe
-from tamis.strength.folds import group_folds, pair_folds
 from tamis.strength.summary import (
     mean_votes,
     negative_mean_frac,
@@ -28,7 +28,7 @@ from tamis.strength.summary import (
     voter_correlation,
 )
 from tamis.types import Pair
-from tamis.vote.ballots import Ballots
+from tamis.vote.ballots import Ballots, deal, held_out_units
 from tamis.vote.config import Estimator, VoteConfig
 
 IDENTITY_L2 = 1.0
@@ -89,8 +89,8 @@ def read_strength(path: Path) -> pa.Table:
     """Read ``strength.parquet``.
 
     Raises:
-        DataError: the file is missing, no Parquet, lacks a column or has one of another type, or
-            holds a mean or std that is no finite number.
+        DataError: the file is missing, no Parquet, lacks a column or has one of another type,
+            repeats an id, or holds a mean or std that is no finite number.
     """
     table = read_parquet(path, columns=list(STRENGTH_SCHEMA.names))
     try:
@@ -103,7 +103,24 @@ def read_strength(path: Path) -> pa.Table:
         if len(broken):
             seen = table[name][int(broken[0])].as_py()
             raise DataError(f"{path}, row {broken[0]}: {name} is {seen}; expected a finite number")
+    again = first_repeat(table["id"])
+    if again is not None:
+        raise DataError(
+            f"{path}, row {again}: id {table['id'][again].as_py()!r} stands there twice"
+        )
     return table
+
+
+def first_repeat(values: pa.ChunkedArray) -> int | None:
+    """Return the first row whose value stands in an earlier row; None where all differ.
+
+    >>> first_repeat(pa.chunked_array([["a", "b"], ["c", "b"]]))
+    3
+    """
+    flat = values.combine_chunks()
+    first_N = pc.index_in(flat, value_set=flat).to_numpy(zero_copy_only=False)
+    again = np.flatnonzero(first_N != np.arange(len(flat)))
+    return int(again[0]) if len(again) else None
 
 
 def vote_report(
@@ -123,10 +140,7 @@ def vote_report(
         "num_pairs": len(pairs),
         **{estimator: _describe(ballots.of(estimator)) for estimator in NAMES},
         "convergence": _convergence(ballots, seed=seed),
-        "against": {
-            "gold": _compare(pairs, _gold_truth(pairs), ballots, config=config, seed=seed),
-            "votes": _compare(pairs, _votes_truth(pairs), ballots, config=config, seed=seed),
-        },
+        "against": _against(pairs, ballots=ballots, config=config, seed=seed),
     }
 
 
@@ -136,7 +150,8 @@ def suspicions(
     """Return by name the scores (higher = more suspicious) that the report compares.
 
     Beside the votes: the rule that the longer answer is better, and a cross-fitted Bradley-Terry
-    model on the identities of repeated texts, which knows nothing of what the texts say.
+    model on the identities of repeated texts, which knows nothing of what the texts say. Where
+    there are fewer pairs or groups than folds, there are as many folds.
     """
     found = {}
     for estimator, name in NAMES.items():
@@ -145,13 +160,10 @@ def suspicions(
             found[f"{name} vote"] = -mean_votes(votes_NK)
     found["always the longer"] = -np.asarray(length_delta(pairs), dtype=np.float64)
     ids_N2 = text_ids(pairs)
-    if texts_recur(ids_N2) and len(pairs) >= config.num_folds:
-        rng = np.random.default_rng([seed, 7])
-        folds_N = (
-            group_folds([p.group or p.id for p in pairs], num_folds=config.num_folds, rng=rng)
-            if config.fold_by == "group"
-            else pair_folds(len(pairs), num_folds=config.num_folds, rng=rng)
-        )
+    units = held_out_units(pairs, config=config)
+    num_folds = min(config.num_folds, len(np.unique(units)))
+    if texts_recur(ids_N2) and num_folds > 1:
+        folds_N = deal(units, num_folds=num_folds, rng=np.random.default_rng([seed, 7]))
         found["Bradley-Terry on identities"] = -identity_strength(
             ids_N2[:, 0], ids_N2[:, 1], folds_N=folds_N, l2=IDENTITY_L2
         )
@@ -219,18 +231,34 @@ def _votes_truth(pairs: Sequence[Pair]) -> Floats:
     )
 
 
+def _against(
+    pairs: Sequence[Pair], *, ballots: Ballots, config: VoteConfig, seed: int
+) -> dict[str, Any]:
+    """Compare the suspicions with each truth that calls some labels right and some wrong."""
+    truths = {"gold": _gold_truth(pairs), "votes": _votes_truth(pairs)}
+    usable = {
+        name: wrong_N for name, wrong_N in truths.items() if np.isin([0.0, 1.0], wrong_N).all()
+    }
+    if not usable:
+        return dict.fromkeys(truths)
+    scores = suspicions(pairs, ballots=ballots, config=config, seed=seed)
+    clusters = text_ids(pairs)
+    compared = {
+        name: _compare(scores, wrong_N, clusters=clusters, seed=seed)
+        for name, wrong_N in usable.items()
+    }
+    return {name: compared.get(name) for name in truths}
+
+
 def _compare(
-    pairs: Sequence[Pair], wrong_N: Floats, ballots: Ballots, *, config: VoteConfig, seed: int
-) -> dict[str, Any] | None:
+    scores: Mapping[str, Floats], wrong_N: Floats, *, clusters: NDArray[np.int64], seed: int
+) -> dict[str, Any]:
     """Tell how well each suspicion finds the labels that the truth calls wrong."""
     known_N = np.isfinite(wrong_N)
     is_wrong_N = wrong_N[known_N] == 1
-    if not is_wrong_N.any() or is_wrong_N.all():
-        return None
-    clusters = text_ids(pairs)[known_N]
     rows = []
-    for name, suspicion_N in suspicions(pairs, ballots=ballots, config=config, seed=seed).items():
-        found = detection(suspicion_N[known_N], is_wrong_N, clusters=clusters, seed=seed)
+    for name, suspicion_N in scores.items():
+        found = detection(suspicion_N[known_N], is_wrong_N, clusters=clusters[known_N], seed=seed)
         rows.append(
             {
                 "name": name,
