@@ -1,4 +1,7 @@
 import json
+import re
+import resource
+import shutil
 
 import numpy as np
 import pytest
@@ -8,6 +11,7 @@ from trl.data_utils import apply_chat_template
 
 from tamis.errors import ConfigError
 from tamis.models.checkpoint import load_scorer, save_checkpoint
+from tamis.models.config import ModelConfig
 from tamis.models.load import load_reward_model
 from tamis.models.score import score_pairs
 from tamis.models.source import quiet
@@ -107,3 +111,60 @@ def test_a_folder_that_cannot_be_written_is_named(model, tokenizer, tmp_path):
 def test_a_base_model_is_no_scorer(any_model):
     with pytest.raises(ConfigError, match="no trained reward head"):
         load_scorer(any_model.path)
+
+
+@pytest.fixture
+def long_llama(llama, tmp_path):
+    """A base model that reads 2048 tokens."""
+    path = tmp_path / "long"
+    shutil.copytree(llama.path, path)
+    for name, key in (
+        ("config.json", "max_position_embeddings"),
+        ("tokenizer_config.json", "model_max_length"),
+    ):
+        content = json.loads((path / name).read_text())
+        (path / name).write_text(json.dumps({**content, key: 2048}))
+    return ModelConfig(path=str(path))
+
+
+@pytest.mark.parametrize("max_length", [None, 64, 700])
+def test_a_checkpoint_reads_as_many_tokens_as_it_was_trained_to(long_llama, tmp_path, max_length):
+    config = long_llama.model_copy(update={"max_length": max_length})
+    model, tokenizer = load_reward_model(config, seed=0), load_tokenizer(config)
+    expected = 512 if max_length is None else max_length
+    assert tokenizer.model_max_length == expected
+    save_checkpoint(model, tokenizer, tmp_path / "rm", card={})
+    assert load_scorer(str(tmp_path / "rm")).max_length == expected
+    # so do voters and models that start from it
+    again = ModelConfig(path=str(tmp_path / "rm"))
+    assert load_tokenizer(again).model_max_length == expected
+
+
+def test_a_reward_model_of_others_reads_what_it_can(long_llama, tmp_path):
+    load_reward_model(long_llama, seed=0).save_pretrained(tmp_path / "theirs")
+    AutoTokenizer.from_pretrained(long_llama.path).save_pretrained(tmp_path / "theirs")
+    assert load_scorer(str(tmp_path / "theirs")).max_length == 2048
+
+
+def test_a_full_disk_is_an_error_and_leaves_nothing_half_written(model, tokenizer, saved):
+    (saved / "old").write_text("x")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))
+    try:
+        with pytest.raises(ConfigError, match=r"cannot write .*rm: "):
+            save_checkpoint(model, tokenizer, saved, card={})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert [path.name for path in saved.parent.iterdir()] == ["rm"]
+    assert (saved / "old").exists()
+
+
+def test_a_bar_in_a_token_ends_no_cell_of_the_card(llama, tmp_path):
+    save_checkpoint(
+        load_reward_model(llama, seed=0), load_tokenizer(llama), tmp_path / "rm", card={}
+    )
+    rows = [
+        line for line in (tmp_path / "rm" / "README.md").read_text().splitlines() if "|" in line
+    ]
+    assert any(r"<\|assistant\|>" in row for row in rows)
+    assert all(len(re.findall(r"(?<!\\)\|", row)) == 3 for row in rows)

@@ -77,6 +77,14 @@ def test_the_training_flag_is_left_as_it_was(model, tokenizer, sequences):
     assert model.training
 
 
+def test_the_training_flag_is_left_as_it_was_where_scoring_fails(llama):
+    model, pad_id = load_reward_model(llama, seed=1), pad_id_of(load_tokenizer(llama))
+    model.train()
+    with pytest.raises(IndexError):
+        score_sequences(model, [(5, 10**6)], pad_id=pad_id)
+    assert model.training
+
+
 def test_another_padding_id_than_the_models_is_refused(model, sequences):
     with pytest.raises(ConfigError, match=r"the model pads with id .*, the tokenizer with 7"):
         score_sequences(model, sequences, pad_id=7)

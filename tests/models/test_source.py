@@ -1,3 +1,6 @@
+import json
+import shutil
+
 import pytest
 
 from tamis.errors import ConfigError
@@ -47,3 +50,34 @@ def test_a_failed_load_is_one_line_that_names_the_model(tmp_path, load, broken):
         load(ModelConfig(path=path))
     assert repr(path)[:60] in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("load", [load_tokenizer, lambda c: load_reward_model(c, seed=0)])
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("config.json", {"hidden_size": "many"}),
+        ("config.json", {"num_attention_heads": None}),
+        ("tokenizer.json", {"model": {"type": "none such"}}),
+    ],
+)
+def test_a_damaged_file_of_a_model_is_one_line_that_names_the_model(
+    llama, tmp_path, load, file, content
+):
+    shutil.copytree(llama.path, tmp_path / "model")
+    path = tmp_path / "model" / file
+    path.write_text(json.dumps(json.loads(path.read_text()) | content))
+    with pytest.raises(ConfigError, match=r"model '.*model' cannot be loaded") as caught:
+        load(ModelConfig(path=str(tmp_path / "model")))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "pytorch_model.bin"])
+def test_weights_that_are_cut_off_are_one_line_that_names_the_model(llama, tmp_path, name):
+    shutil.copytree(llama.path, tmp_path / "model")
+    weights = tmp_path / "model" / "model.safetensors"
+    content = weights.read_bytes()
+    weights.unlink()
+    (tmp_path / "model" / name).write_bytes(content[: len(content) // 2])
+    with pytest.raises(ConfigError, match=r"model '.*model' cannot be loaded"):
+        load_reward_model(ModelConfig(path=str(tmp_path / "model")), seed=0)

@@ -80,9 +80,23 @@ def test_truncation_cuts_the_same_tokens_of_the_prompt_from_both_sides(
         assert short[-1] == llama_tokenizer.eos_token_id
     longest = max(len(whole.chosen), len(whole.rejected))
     if fit_problem(cut, max_length=max_length) == "over_length":
-        assert n == min(whole.num_prefix, len(whole.chosen) - 1) - 1
+        assert n == min(whole.num_prefix, len(whole.chosen) - 1, len(whole.rejected) - 1) - 1
     else:
         assert n == max(0, longest - max_length)
+
+
+@pytest.mark.parametrize("max_length", [20, 30, 38, 44, 50, 60])
+def test_a_side_that_the_other_goes_on_keeps_its_end_token_whichever_it_is(
+    llama_tokenizer, max_length
+):
+    short = talk("Hi", "good", "")
+    longer = (*short.chosen, Message("user", "and " * 9), Message("assistant", "so " * 5))
+    pair = replace(short, rejected=longer)
+    (one,) = encode_pairs(llama_tokenizer, [pair], max_length=max_length)
+    (other,) = encode_pairs(llama_tokenizer, [pair.swapped()], max_length=max_length)
+    assert (one.chosen, one.rejected) == (other.rejected, other.chosen)
+    end = end_token_id(llama_tokenizer)
+    assert all(len(ids) > 1 and ids[-1] == end for ids in (one.chosen, one.rejected))
 
 
 @pytest.fixture(scope="session")

@@ -91,6 +91,13 @@ def test_swapping_the_sides_leaves_it_unchanged(name, view, settings):
     torch.testing.assert_close(loss_of(name, swapped, settings), loss_of(name, view, settings))
 
 
+def test_the_models_that_it_reads_are_named_by_their_settings(name, settings):
+    reads = plugins.offered("term", name, "reads")
+    if reads is None:
+        return
+    assert set(reads(settings)) <= set(type(settings).model_fields)
+
+
 def test_its_columns_have_one_number_a_pair_and_depend_on_the_seed_alone(name, settings, known):
     make = plugins.offered("term", name, "columns")
     if make is None:

@@ -11,7 +11,7 @@ from tamis.losses.bradley_terry import bradley_terry
 from tamis.models.config import ModelConfig
 from tamis.models.embed import sentence_vectors
 from tamis.models.tokenise import EncodedPair, encode_pairs, load_tokenizer
-from tamis.terms.pcrm import Settings, bounds, columns, loss
+from tamis.terms.pcrm import Settings, bounds, columns, loss, reads
 from tamis.terms.similarity import angular_similarity
 from tamis.terms.view import KnownPairs, View
 
@@ -92,6 +92,11 @@ def test_the_cosine_prior_is_the_angle_between_the_texts_of_a_frozen_encoder(
     turned = replace(known, swapped_N=np.ones(len(pairs), np.bool_))
     again = bound_of(turned, prior="cosine", encoder=tiny_bert)
     np.testing.assert_allclose(again, found, rtol=1e-6)
+
+
+def test_the_encoder_is_read_by_the_cosine_prior_alone():
+    assert reads(Settings(prior="cosine", encoder="here")) == {"encoder": "here"}
+    assert all(reads(Settings(prior=prior)) == {} for prior in ("length", "fixed", "random"))
 
 
 def test_the_bounds_to_compare_with_know_nothing_of_the_pairs(known):

@@ -8,6 +8,7 @@ import pytest
 import torch
 from fitting import assert_same, judged, learnable, run_fit, settings
 from peft import PeftModel
+from transformers import TrainingArguments
 
 from tamis.errors import ConfigError
 from tamis.losses.bradley_terry import bradley_terry
@@ -17,7 +18,7 @@ from tamis.models.rows.choose import choose_rows
 from tamis.models.score import score_pairs
 from tamis.models.source import quiet
 from tamis.models.tokenise import load_tokenizer
-from tamis.train.arguments import training_arguments
+from tamis.train.arguments import training_arguments, use_one_device
 from tamis.train.build import base_of, dequantised_state, rebuilt, trainable_model
 from tamis.train.collate import make_collate
 from tamis.train.dataset import training_set
@@ -87,6 +88,16 @@ def test_alpha_scales_the_adapters(llama):
         train = settings(lora__rank=4, lora__alpha=alpha)
         model = trainable_model(llama, train, seed=0, pad_token_id=pad_id)
         assert model.peft_config["default"].lora_alpha == expected
+
+
+def test_a_process_that_sees_several_gpus_takes_one_micro_batch_at_a_time(tmp_path):
+    arguments = TrainingArguments(
+        output_dir=str(tmp_path), use_cpu=True, per_device_train_batch_size=1, report_to="none"
+    )
+    arguments._n_gpu = 4  # as without a launcher on a machine with four
+    assert arguments.train_batch_size == 4
+    use_one_device(arguments)
+    assert arguments.train_batch_size == 1
 
 
 def test_one_process_cannot_spread_weights(tmp_path):

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -44,6 +46,15 @@ def test_every_pair_that_is_left_out_is_counted_and_named(llama, pairs):
         (6, "identical_after_truncation", "same"),
     }
     assert len(data.encoded) == len(data.prompts) == len(data.target_N) == 3
+
+
+def test_pairs_whose_prompt_was_cut_are_counted(tokenizer, pairs):
+    long = replace(pairs[0], id="long", prompt=(Message("user", "fox " * 60),))
+    for max_length, expected in ((256, 0), (64, 1)):
+        data = training_set(
+            [pairs[0], long], keep([pairs[0], long]), tokenizer=tokenizer, max_length=max_length
+        )
+        assert data.num_cut == expected
 
 
 def test_a_flipped_pair_is_turned(tokenizer, pairs):
@@ -181,6 +192,7 @@ def test_chunks_leave_no_trace_in_the_set(llama, tmp_path):
         expected = np.array([getattr(item.verdict, name) for item in kept], np.float32)
         np.testing.assert_array_equal(getattr(found, f"{name}_N"), expected)
     assert found.num_swapped == sum(item.swapped for item in kept)
+    assert found.num_cut == sum(ids.num_cut > 0 for ids in encoded)
     keys = [messages_key(i.pair.prompt) if i.pair.prompt else i.pair.group for i in kept]
     _, codes = np.unique(keys, return_inverse=True)
     np.testing.assert_array_equal(found.prompts, codes)

@@ -2,6 +2,7 @@ import json
 import os
 import pickle
 import random
+import resource
 import signal
 import subprocess
 import sys
@@ -66,6 +67,7 @@ def test_the_report_says_what_happened_and_is_json(llama, many, tmp_path):
     report, _ = run(tmp_path, [*many, same], model=llama, train=train, verdicts=verdicts)
     assert json.loads(json.dumps(report)) == report
     assert report["num_pairs"] == 29
+    assert report["num_cut"] == 0
     assert report["num_steps"] == 8
     assert report["epochs"] == 2.0
     assert report["num_left_out"] == {"identical_after_truncation": 1, "weight_0": 1}
@@ -262,3 +264,21 @@ def test_collate_is_a_function_of_the_pairs_alone(llama, many):
     collate = make_collate(data, pad_id=tokenizer.pad_token_id, plan=PADDED)
     first, again = (collate([np.arange(5)]) for _ in range(2))
     assert all(torch.equal(first[key], again[key]) for key in first)
+
+
+# the weights do not fit, or they do and the optimiser's state does not
+@pytest.mark.parametrize("most", [60_000, 200_000])
+def test_a_disk_that_is_full_is_named_and_the_run_goes_on_when_it_is_not(
+    llama, many, tmp_path, most
+):
+    train = settings(compute__save_every=2)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most, limits[1]))
+    try:
+        with pytest.raises(ConfigError, match=r"cannot write .*checkpoint-2: "):
+            run(tmp_path, many, model=llama, train=train)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert last_complete(tmp_path / "work") is None
+    report, _ = run(tmp_path, many, model=llama, train=train)
+    assert report["num_steps"] == 4

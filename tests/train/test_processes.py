@@ -17,13 +17,15 @@ from tamis.data import write_pairs
 from tamis.denoise.tables import write_verdicts
 from tamis.train.fit import fit
 
-# 30 pairs, batches of 8, 8, 7 and 7, and 12 pairs held out of them in the second command
+# 30 pairs, batches of 8, 8, 7 and 7, and 12 pairs held out of them where any are
 COMMON = ["--max-steps", "6", "--batch-size", "8", "--epochs", "50", "--learning-rate", "1e-2"]
+HELD_OUT = ["--holdout-frac", "0.3", "--eval-every", "3"]
+SHARDED = ["--fsdp", "full_shard"]
 COMMANDS = {
     "ddp": ["--micro-batch-size", "2"],
-    "held_out": ["--holdout-frac", "0.3", "--eval-every", "3"],
-    "fsdp": ["--fsdp", "full_shard", "--micro-batch-size", "2"],
-    "fsdp_lora": ["--fsdp", "full_shard", "--lora-rank", "2", "--gradient-checkpointing"],
+    "held_out": HELD_OUT,
+    "fsdp": [*SHARDED, "--micro-batch-size", "2"],
+    "fsdp_lora": [*SHARDED, "--lora-rank", "2", "--gradient-checkpointing", *HELD_OUT],
 }
 LAUNCH = ["--multi_gpu", "--num_processes", "2", "--num_machines", "1", "--main_process_port", "0"]
 LAUNCH += ["--mixed_precision", "no", "--dynamo_backend", "no"]
@@ -141,7 +143,7 @@ def test_only_the_main_process_speaks_and_writes(launched, material):
 @pytest.mark.parametrize("name", COMMANDS)
 def test_two_processes_learn_what_one_learns(launched, material, llama, name):
     assert launched.returncode == 0, launched.stderr[-3000:]
-    flags = [flag for flag in COMMANDS[name] if flag not in ("--fsdp", "full_shard")]
+    flags = [flag for flag in COMMANDS[name] if flag not in SHARDED]
     with pytest.raises(SystemExit) as ended:
         main(command(material, llama.path, name=name, flags=flags, out="one"))
     assert not ended.value.code

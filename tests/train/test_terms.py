@@ -186,7 +186,10 @@ def test_a_batch_has_the_columns_of_its_own_pairs(llama):
 @pytest.mark.parametrize(
     ("objective", "said"),
     [
-        ({"terms": {"pcmr": {}}}, "unknown term 'pcmr'; expected one of centring, pcrm"),
+        (
+            {"terms": {"pcmr": {}}},
+            r"train\.objective\.terms: unknown term 'pcmr'; expected one of centring, pcrm",
+        ),
         (
             {"terms": {"centring": {"coeficient": 1.0}}},
             r"unknown key 'train\.objective\.terms\.centring\.coeficient'; .*coefficient",
@@ -197,7 +200,10 @@ def test_a_batch_has_the_columns_of_its_own_pairs(llama):
         ),
         ({"terms": {"pcrm": {"bound": 2.0}}}, "prior is length, which does not read bound"),
         ({"terms": {"tamis.denoise.flip": {}}}, "lacks the function 'loss'"),
-        ({"loss_settings": {"gamma": 2.0}}, "'bradley_terry' has no setting 'gamma'"),
+        (
+            {"loss_settings": {"gamma": 2.0}},
+            r"train\.objective\.loss_settings: loss 'bradley_terry' has no setting 'gamma'",
+        ),
     ],
 )
 def test_what_cannot_be_put_together_is_told_before_anything_is_loaded(objective, said):

@@ -166,7 +166,7 @@ def _adapter(
 ) -> list[nn.Parameter]:
     """Add low-rank updates to some layers, in place, and return their weights."""
     settings = lora_settings(model, rank=rank, target_modules=targets)
-    with torch.random.fork_rng(), quiet(), warnings.catch_warnings():
+    with torch.random.fork_rng(devices=[]), quiet(), warnings.catch_warnings():
         # several adapters in one model are the purpose
         warnings.filterwarnings("ignore", message="Already found a `peft_config`")
         torch.manual_seed(seed)

@@ -74,5 +74,10 @@ def model_card(
     }
     return CARD.format(
         architecture=type(model).__name__,
-        rows="\n".join(f"| {key} | {value} |" for key, value in table.items()),
+        rows="\n".join(f"| {key} | {_cell(value)} |" for key, value in table.items()),
     )
+
+
+def _cell(value: Any) -> str:
+    """Return a value for a table of Markdown, where a bar ends the cell, even inside code."""
+    return str(value).replace("|", "\\|")

@@ -21,7 +21,10 @@ class ModelConfig(Config):
         description="directory, hub id, or package:import_name/dir of an installed package",
     )
     max_length: int | None = Field(
-        None, ge=8, description="tokens of a conversation; None = the model's limit, at most 512"
+        None,
+        ge=8,
+        description="tokens of a conversation; None = the model's limit, at most 512 (a checkpoint "
+        "of Tamis: what it was trained with)",
     )
     num_layers: int | None = Field(None, ge=1, description="keep only the first layers; None = all")
     dtype: Literal["float32", "bfloat16"] = Field(

@@ -26,13 +26,14 @@ class EncodedPairs(Sequence[EncodedPair]):
     """N encoded pairs whose ids are in a scratch file (see `tamis.runs.scratch`).
 
     ``sequences`` has the ids: row 2i of the chosen side of pair i, row 2i + 1 of the rejected.
+    ``num_cut_N`` says how many ids of its prompt each pair lost, to fit.
     """
 
     def __init__(
-        self, sequences: Ragged, *, prefix_N: NDArray[np.int32], cut_N: NDArray[np.int32]
+        self, sequences: Ragged, *, prefix_N: NDArray[np.int32], num_cut_N: NDArray[np.int32]
     ) -> None:
-        self.sequences = sequences
-        self._prefix_N, self._cut_N = prefix_N, cut_N
+        self.sequences, self.num_cut_N = sequences, num_cut_N
+        self._prefix_N = prefix_N
 
     def __len__(self) -> int:
         return len(self._prefix_N)
@@ -50,7 +51,7 @@ class EncodedPairs(Sequence[EncodedPair]):
             chosen=tuple(self.sequences[2 * number].tolist()),
             rejected=tuple(self.sequences[2 * number + 1].tolist()),
             num_prefix=int(self._prefix_N[number]),
-            num_cut=int(self._cut_N[number]),
+            num_cut=int(self.num_cut_N[number]),
         )
 
     @property
@@ -87,8 +88,8 @@ class EncodedWriter:
 
     def finish(self) -> EncodedPairs:
         """Return all pairs."""
-        prefix_N, cut_N = np.array(self._prefix, np.int32), np.array(self._cut, np.int32)
-        return EncodedPairs(self._sequences.finish(), prefix_N=prefix_N, cut_N=cut_N)
+        prefix_N, num_cut_N = np.array(self._prefix, np.int32), np.array(self._cut, np.int32)
+        return EncodedPairs(self._sequences.finish(), prefix_N=prefix_N, num_cut_N=num_cut_N)
 
 
 def distinct_sides(

@@ -80,6 +80,25 @@ def initial_weight(size: int, *, seed: int) -> Tensor:
     return torch.empty(size).normal_(std=std, generator=generator)
 
 
+def drop_before_head(model: PreTrainedModel, *, frac: float) -> None:
+    """Let a share of the head's inputs be zeroed, in place, while the model is in training mode.
+
+    A text that occurs in several pairs of a batch is computed once, so it has one draw there.
+    """
+
+    def drop(head: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        first = nn.functional.dropout(inputs[0], frac, training=head.training)
+        return (first, *inputs[1:])
+
+    getattr(model, head_name(model)).register_forward_pre_hook(drop)
+
+
+def train_head_alone(model: PreTrainedModel) -> None:
+    """Freeze all weights of a model but those of its head, in place."""
+    model.requires_grad_(False)
+    getattr(model, head_name(model)).requires_grad_(True)
+
+
 def output_layer(model: PreTrainedModel) -> nn.Linear:
     """Return the last linear layer of the head, which has one output.
 

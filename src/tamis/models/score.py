@@ -169,15 +169,17 @@ def _scores(
         batches = tree_batches(sequences, batch_tokens=batch_tokens)
     was_training = model.training
     model.train(False)
-    with torch.inference_mode():
-        for batch in batches:
-            inputs = model_inputs([sequences[i] for i in batch], plan=plan, pad_id=pad_id)
-            moved = {
-                name: value.to(model.device) if isinstance(value, Tensor) else value
-                for name, value in inputs.items()
-            }
-            scores_U[batch] = model(**moved).logits[:, 0].float().cpu().numpy()
-    model.train(was_training)
+    try:
+        with torch.inference_mode():
+            for batch in batches:
+                inputs = model_inputs([sequences[i] for i in batch], plan=plan, pad_id=pad_id)
+                moved = {
+                    name: value.to(model.device) if isinstance(value, Tensor) else value
+                    for name, value in inputs.items()
+                }
+                scores_U[batch] = model(**moved).logits[:, 0].float().cpu().numpy()
+    finally:
+        model.train(was_training)
     return scores_U
 
 

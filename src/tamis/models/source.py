@@ -9,10 +9,9 @@ from contextlib import contextmanager
 from logging import ERROR
 from pathlib import Path
 
-from safetensors import SafetensorError
 from transformers.utils import logging
 
-from tamis.errors import ConfigError, shorten
+from tamis.errors import ConfigError, TamisError, shorten
 
 PACKAGE = "package:"
 
@@ -61,7 +60,9 @@ def loading(path: str) -> Iterator[None]:
     """Turn the many errors of a failed load into one ``ConfigError`` that names ``path``."""
     try:
         yield
-    except (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError) as error:
+    except TamisError:
+        raise
+    except Exception as error:  # tokenizers raises no narrower class for a damaged file
         reason = " ".join(str(error).split())
         raise ConfigError(
             f"model {shorten(path)} cannot be loaded; expected a model directory, an installed "

@@ -64,6 +64,12 @@ def reward_template(tokenizer: PreTrainedTokenizerBase) -> str:
     )
 
 
+def has_reward_template(tokenizer: PreTrainedTokenizerBase) -> bool:
+    """Tell whether a tokenizer carries what `reward_template` returned: Tamis wrote it."""
+    template = tokenizer.chat_template
+    return isinstance(template, str) and template.startswith(MARKER)
+
+
 def begin_token(tokenizer: PreTrainedTokenizerBase) -> str:
     """Return the token that the tokenizer puts before plain text (BOS or CLS), or ``""``."""
     first = tokenizer("a")["input_ids"][:1]

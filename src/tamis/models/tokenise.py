@@ -12,10 +12,17 @@ from tamis.errors import ConfigError, DataError, shorten
 from tamis.models.config import ModelConfig
 from tamis.models.rows.tree import common_prefix
 from tamis.models.source import loading, locate
-from tamis.models.template import begin_token, end_token, read_template, reward_template
+from tamis.models.template import (
+    begin_token,
+    end_token,
+    has_reward_template,
+    read_template,
+    reward_template,
+)
 from tamis.types import Conversation, Message, Pair
 
 DEFAULT_MAX_LENGTH = 512
+NO_LIMIT = 10**9
 RESERVED_WORDS = ("pad", "reserved", "unused", "endoftext")
 
 
@@ -33,11 +40,18 @@ class EncodedPair:
     num_cut: int
 
 
-def load_tokenizer(config: ModelConfig) -> PreTrainedTokenizerBase:
+def load_tokenizer(
+    config: ModelConfig, *, default_max_length: int = DEFAULT_MAX_LENGTH
+) -> PreTrainedTokenizerBase:
     """Load the tokenizer as a reward model needs it.
 
     It pads on the right with a token that is not its end token, carries the reward template, and
     its ``model_max_length`` is the number of tokens that the reward model reads.
+
+    Args:
+        config: the model.
+        default_max_length: tokens, where ``config`` names no ``max_length`` and the model's limit
+            is not lower. A checkpoint of Tamis reads as much as it was trained to.
 
     Raises:
         ConfigError: it cannot be loaded, has no token to pad with, or ``max_length`` is over the
@@ -51,10 +65,11 @@ def load_tokenizer(config: ModelConfig) -> PreTrainedTokenizerBase:
             location, padding_side="right", truncation_side="left", **options
         )
         model_config = AutoConfig.from_pretrained(location, **options)
+    limit = _length_limit(tokenizer, model_config)
+    default = limit if has_reward_template(tokenizer) else min(limit, default_max_length)
+    tokenizer.model_max_length = _max_length(config, limit=limit, default=default)
     if config.chat_template is not None:
         tokenizer.chat_template = read_template(config.chat_template)
-    limit = _length_limit(tokenizer, model_config)
-    tokenizer.model_max_length = _max_length(config, limit)
     # whoever truncates with the tokenizer's default keeps the token that the model reads
     tokenizer.truncation_side = "left" if tokenizer.cls_token is None else "right"
     tokenizer.chat_template = reward_template(tokenizer)
@@ -180,8 +195,9 @@ def _cut_prompt(
 ) -> EncodedPair:
     num_prefix = common_prefix(chosen, rejected)
     num_over = max(len(chosen), len(rejected)) - max_length
-    # the last common id may be the end token of two identical sides
-    num_cut = max(0, min(num_over, min(num_prefix, len(chosen) - 1) - num_begin))
+    # the last common id may be the end token of a side: of both, or of one that the other goes on
+    most = min(num_prefix, len(chosen) - 1, len(rejected) - 1)
+    num_cut = max(0, min(num_over, most - num_begin))
     after = num_begin + num_cut
     return EncodedPair(
         chosen=chosen[:num_begin] + chosen[after:],
@@ -211,13 +227,13 @@ def _render(tokenizer: PreTrainedTokenizerBase, conversation: tuple[Message, ...
 
 
 def _length_limit(tokenizer: PreTrainedTokenizerBase, model_config: object) -> int:
-    positions = getattr(model_config, "max_position_embeddings", None) or 10**9
+    positions = getattr(model_config, "max_position_embeddings", None) or NO_LIMIT
     return min(int(tokenizer.model_max_length), int(positions))
 
 
-def _max_length(config: ModelConfig, limit: int) -> int:
+def _max_length(config: ModelConfig, *, limit: int, default: int) -> int:
     if config.max_length is None:
-        return min(limit, DEFAULT_MAX_LENGTH)
+        return default
     if config.max_length > limit:
         raise ConfigError(
             f"max_length is {config.max_length}, but the model {shorten(config.path)} reads at "

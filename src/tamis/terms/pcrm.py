@@ -144,6 +144,11 @@ def columns(known: KnownPairs, *, settings: Settings, seed: int) -> Columns:
     return {"bound": bound_N.astype(np.float32)}
 
 
+def reads(settings: Settings) -> dict[str, str]:
+    """Return the model whose files make the columns, by the name of its setting; perhaps none."""
+    return {"encoder": settings.encoder} if settings.prior == "cosine" else {}
+
+
 def bounds(similarity_N: Floats, *, beta1: float, beta2: float, beta3: float) -> Floats:
     """Return ``beta1 / (similarity + beta2) + beta3``.
 

@@ -70,7 +70,8 @@ def training_arguments(
         use_cpu=not has_accelerator,
         activation_checkpointing=compute.gradient_checkpointing and not trainer_shards,
         activation_checkpointing_kwargs={"use_reentrant": False},
-        save_strategy="no" if we_shard else "steps",
+        save_strategy="steps",
+        save_only_model=we_shard,  # `tamis.train.sharded` saves the rest
         accelerator_config={"gradient_accumulation_kwargs": {"sync_each_batch": we_shard}},
         logging_steps=1,
         logging_nan_inf_filter=False,
@@ -86,13 +87,18 @@ def training_arguments(
         **_saves(train, every=every),
         **(_fully_sharded(checkpointing=compute.gradient_checkpointing) if trainer_shards else {}),
     )
-    if we_shard and (train.watch.holdout_frac > 0 or compute.save_every is not None):
-        raise ConfigError(
-            "fsdp is full_shard without an accelerator, where no checkpoints are written to resume "
-            "from; leave out save_every and holdout_frac"
-        )
+    use_one_device(arguments)
     _accumulate(arguments, train=train, num_pairs=num_pairs)
     return arguments
+
+
+def use_one_device(arguments: TrainingArguments) -> None:
+    """Let a process use one GPU, in place, where it sees several and no launcher started it.
+
+    The Trainer would let all of them compute a micro-batch each at a time (DataParallel), and count
+    steps as if they shared one: a step would have as many times the pairs that were asked for.
+    """
+    arguments._n_gpu = min(arguments.n_gpu, 1)
 
 
 def _saves(train: TrainConfig, *, every: int) -> dict[str, Any]:

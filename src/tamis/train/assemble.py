@@ -5,7 +5,8 @@ Shapes: N pairs of the data set.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 
@@ -22,7 +23,7 @@ from tamis.train.objective import Objective, WeightedTerm, base_objective
 from tamis.train.rankings import check_rankable
 from tamis.train.reading import read_last, read_tokens
 
-WHERE = "train.objective.terms"
+SETTINGS, WHERE = "train.objective.loss_settings", "train.objective.terms"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +35,14 @@ class Assembled:
         objective: of a model and a batch.
         ranks: the base loss looks at all pairs that a text wins in a batch.
         columns: of each term that there is, the function that makes its columns.
+        reads: the models whose files make columns, by term and setting (`pcrm.encoder`).
     """
 
     loss: str
     objective: Objective
     ranks: bool
     columns: Mapping[str, Callable[[KnownPairs, int], Columns]]
+    reads: Mapping[str, str]
 
     def check(self, data: TrainingSet) -> None:
         """Check that the verdicts are such as the base loss can read.
@@ -77,22 +80,36 @@ def assemble(train: TrainConfig) -> Assembled:
         ConfigError: there is no such loss, term or setting, or they contradict each other.
     """
     chosen = train.objective
-    phi = with_settings(plugins.load("loss", train.loss), chosen.loss_settings, name=train.loss)
+    loss = plugins.load("loss", train.loss)
+    with _at(SETTINGS):
+        phi = with_settings(loss, chosen.loss_settings, name=train.loss)
     _check_ranking(train, is_ranking=ranks(phi))
     terms: list[WeightedTerm] = []
     columns: dict[str, Callable[[KnownPairs, int], Columns]] = {}
+    reads: dict[str, str] = {}
     for name, content in chosen.terms.items():
-        loss = plugins.load("term", name)
+        with _at(WHERE):
+            term = plugins.load("term", name)
         settings = _settings(name, content)
-        terms.append(WeightedTerm(name, settings.coefficient, partial(loss, settings=settings)))
+        terms.append(WeightedTerm(name, settings.coefficient, partial(term, settings=settings)))
         columns[name] = _maker(name, settings)
+        reads |= {f"{name}.{key}": path for key, path in _models_read(name, settings).items()}
     objective = base_objective(
         phi,
         coefficient=chosen.base_coefficient,
         terms=terms,
         read=read_last if chosen.form == "sequence" else read_tokens,
     )
-    return Assembled(train.loss, objective, ranks(phi), columns)
+    return Assembled(train.loss, objective, ranks(phi), columns=columns, reads=reads)
+
+
+@contextmanager
+def _at(key: str) -> Iterator[None]:
+    """Say in an error which key of a recipe it is about."""
+    try:
+        yield
+    except ConfigError as error:
+        raise ConfigError(f"{key}: {error}") from error
 
 
 def _check_ranking(train: TrainConfig, *, is_ranking: bool) -> None:
@@ -132,3 +149,8 @@ def _maker(name: str, settings: TermSettings) -> Callable[[KnownPairs, int], Col
     if make is None:
         return lambda _pairs, _seed: {}
     return lambda pairs, seed: dict(make(pairs, settings=settings, seed=seed))
+
+
+def _models_read(name: str, settings: TermSettings) -> dict[str, str]:
+    reads = plugins.offered("term", name, "reads")
+    return {} if reads is None else dict(reads(settings))

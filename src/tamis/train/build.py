@@ -12,33 +12,50 @@ from transformers import PreTrainedModel
 from tamis.errors import ConfigError
 from tamis.models.adapter import lora_settings
 from tamis.models.config import ModelConfig
-from tamis.models.head import head_name
+from tamis.models.head import drop_before_head, head_name, train_head_alone
 from tamis.models.load import load_reward_model
+from tamis.models.quantise import quantisation
 from tamis.models.source import quiet
 from tamis.train.config import AdapterConfig, TrainConfig
 
 RewardModel = PreTrainedModel | PeftModel
 
 
-def trainable_model(
-    config: ModelConfig, train: TrainConfig, *, seed: int, pad_token_id: int
-) -> RewardModel:
-    """Load the reward model, inside LoRA adapters with a trained head if asked for.
+def check_trainable(config: ModelConfig, train: TrainConfig) -> None:
+    """Check that weights of this type can be trained as asked for.
 
     Raises:
-        ConfigError: the model cannot be loaded or quantised, or all of a bfloat16 trunk would be
-            trained.
+        ConfigError: all of a bfloat16 trunk would be trained, or what quantises is not installed.
     """
-    lora = train.lora
-    if lora.rank == 0 and config.dtype == "bfloat16":
+    trains_all = train.lora.rank == 0 and train.lora.part == "all"
+    if trains_all and config.dtype == "bfloat16":
         raise ConfigError(
             "dtype is bfloat16 and lora.rank is 0: steps of 1e-5 vanish in bfloat16 weights; "
             "choose dtype float32 (with autocast bfloat16 for speed), or a lora.rank above 0"
         )
+    quantisation(train.lora.quantise, dtype=torch.float32)
+
+
+def trainable_model(
+    config: ModelConfig, train: TrainConfig, *, seed: int, pad_token_id: int
+) -> RewardModel:
+    """Load the reward model, inside LoRA adapters with a trained head or frozen if asked for.
+
+    Raises:
+        ConfigError: the model cannot be loaded, or see `check_trainable`.
+    """
+    check_trainable(config, train)
+    lora = train.lora
     reward_model = load_reward_model(
         config, seed=seed, pad_token_id=pad_token_id, quantise=lora.quantise
     )
-    return reward_model if lora.rank == 0 else _with_adapters(reward_model, lora, seed=seed)
+    if lora.head_dropout:
+        drop_before_head(reward_model, frac=lora.head_dropout)
+    if lora.rank:
+        return _with_adapters(reward_model, lora, seed=seed)
+    if lora.part == "head":
+        train_head_alone(reward_model)
+    return reward_model
 
 
 def base_of(model: RewardModel) -> PreTrainedModel:

@@ -37,7 +37,8 @@ class TrainingSet:
     answers (pairs without a prompt: a group); it is the prompt's place among all, sorted by text.
     ``group_N`` is a number for the pair's group (of the prompt where it has none), for holding
     out. ``length_N`` counts the tokens of each pair, the common prefix once. ``source_N`` says
-    which of the given pairs each one is, and ``swapped_N`` whether it was turned.
+    which of the given pairs each one is, and ``swapped_N`` whether it was turned. ``num_cut``
+    pairs lost the beginning of their prompt, to fit.
     """
 
     encoded: Sequence[EncodedPair]
@@ -49,6 +50,7 @@ class TrainingSet:
     weight_N: NDArray[np.float32]
     source_N: NDArray[np.int64]
     swapped_N: NDArray[np.bool_]
+    num_cut: int
     left_out: list[Dropped]
 
     @property
@@ -105,6 +107,7 @@ def training_set(
             weight_N=np.array(kept.weight, np.float32),
             source_N=np.array(kept.source, np.int64),
             swapped_N=np.array(kept.swapped, np.bool_),
+            num_cut=int((pairs_on_disk.num_cut_N > 0).sum()),
             left_out=left_out,
         )
 

@@ -21,6 +21,7 @@ def training_report(
 ) -> dict[str, Any]:
     """Return the JSON-safe report of a run that has ended in ``state``.
 
+    ``num_cut`` pairs, held-out ones included, lost the beginning of their prompt, to fit.
     Its ``score_scale`` has the mean gap without its sign, and mean and standard deviation of the
     scores of all sides: over the last tenth of the steps, and over the held-out pairs at the kept
     step.
@@ -29,6 +30,7 @@ def training_report(
     report: dict[str, Any] = {
         "num_pairs": num_pairs,
         "num_swapped": data.num_swapped,
+        "num_cut": data.num_cut,
         "num_left_out": count_kinds(data.left_out),
         "left_out_rows": [
             {"row": item.row, "kind": item.kind, "detail": item.detail} for item in data.left_out

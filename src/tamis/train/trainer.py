@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch import distributed as dist
 from transformers import (
@@ -32,6 +33,7 @@ from tamis.train.order import Indices
 from tamis.train.shard import holds_shards, in_step, whole_state
 
 COMPLETE = "complete.json"
+TORCH_WRITER = "inline_container"  # which torch names where it could not write all
 
 
 class PairTrainer(Trainer):
@@ -115,6 +117,23 @@ class PairTrainer(Trainer):
             state: dict[str, Tensor] = self.accelerator.get_state_dict(self.model_wrapped)
             return state
         return whole_state(cast(nn.Module, self.model))
+
+    def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
+        """Write a checkpoint to resume from.
+
+        Raises:
+            ConfigError: the folder cannot be written, or is full.
+        """
+        try:
+            super()._save_checkpoint(model, trial)
+        except (OSError, SafetensorError, RuntimeError) as error:
+            reason = " ".join(str(error).split())
+            if isinstance(error, RuntimeError):
+                if TORCH_WRITER not in reason:
+                    raise
+                reason = "a file is incomplete; is the disk full?"
+            where = _checkpoint(self.args, self.state.global_step)
+            raise ConfigError(f"cannot write {where}: {reason}") from error
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Log exact figures of the step instead of averages of averages.

@@ -6,8 +6,7 @@ Shapes: M nodes, T tokens, S tokens read, H heads, d dimensions of a head.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import lru_cache
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import torch
@@ -19,7 +18,6 @@ from tamis.models.rows.tree import PrefixTree
 
 IMPLEMENTATION = "tamis_tree"
 UNKNOWN = ("s_aux", "position_bias")
-NUM_MASKS = 128
 
 
 class UnsupportedAttentionError(Exception):
@@ -45,6 +43,26 @@ class Attends(Protocol):
     def attend(self, query: Tensor, *, key: Tensor, value: Tensor, rule: Rule) -> Tensor:
         """Return the attention output [1, Q, H, d]."""
         ...
+
+
+class Masks:
+    """What is added to the scores of the last tokens of a text, by size: 0 or -inf.
+
+    All layers of a pass ask for the same few, so they are made once and let go with the pass; a
+    text of many thousand tokens has masks of hundreds of megabytes.
+    """
+
+    def __init__(self) -> None:
+        self._made: dict[tuple[int, int, int | None, torch.dtype], Tensor] = {}
+
+    def of(self, query: Tensor, key: Tensor, *, window: int | None) -> Tensor:
+        """Return the mask for these queries and keys, [Tq, Tk] in the type of ``query``."""
+        size = (query.shape[2], key.shape[2], window, query.dtype)
+        if size not in self._made:
+            sees = causal_mask(size[0], size[1], window=window, device=query.device)
+            mask = torch.zeros(sees.shape, dtype=query.dtype, device=query.device)
+            self._made[size] = mask.masked_fill_(~sees, -torch.inf)
+        return self._made[size]
 
 
 class KeysTaken(Exception):  # noqa: N818
@@ -79,13 +97,16 @@ class AttendTree:
     """
 
     tree: PrefixTree
+    masks: Masks = field(default_factory=Masks)
 
     def attend(self, query: Tensor, *, key: Tensor, value: Tensor, rule: Rule) -> Tensor:
         """Return the attention output [1, T, H, d]."""
         lengths = list(self.tree.lengths)
         queries, keys, values = (_split(part, lengths) for part in (query, key, value))
         outputs = [
-            _attend(queries[node], _join(keys, path), _join(values, path), rule=rule)
+            _attend(
+                queries[node], _join(keys, path), _join(values, path), rule=rule, masks=self.masks
+            )
             for node, path in enumerate(self.tree.paths)
         ]
         return torch.cat(outputs, dim=2).transpose(1, 2)
@@ -98,6 +119,7 @@ class AttendReads:
     tree: PrefixTree
     key: Tensor
     value: Tensor
+    masks: Masks = field(default_factory=Masks)
 
     def attend(
         self,
@@ -117,6 +139,7 @@ class AttendReads:
                 _join(keys, self.tree.paths[self.tree.node_of_token[read]]),
                 _join(values, self.tree.paths[self.tree.node_of_token[read]]),
                 rule=rule,
+                masks=self.masks,
             )
             for number, read in enumerate(self.tree.reads)
         ]
@@ -161,14 +184,14 @@ def _join(parts: Sequence[Tensor], path: Sequence[int]) -> Tensor:
     return parts[path[0]] if len(path) == 1 else torch.cat([parts[node] for node in path], dim=2)
 
 
-def _attend(query: Tensor, key: Tensor, value: Tensor, *, rule: Rule) -> Tensor:
+def _attend(query: Tensor, key: Tensor, value: Tensor, *, rule: Rule, masks: Masks) -> Tensor:
     """Attend from the last tokens of a sequence to all of it, [1, H, Tq, d]."""
     num_queries, num_keys = query.shape[2], key.shape[2]
     window = rule.window if rule.window is not None and rule.window < num_keys else None
     is_whole = num_queries == num_keys and window is None and rule.softcap is None
     mask = None
     if not is_whole and (num_queries > 1 or window is not None):
-        mask = _mask(num_queries, num_keys, window, query.device, query.dtype)
+        mask = masks.of(query, key, window=window)
     if rule.softcap is not None:
         scale = query.shape[-1] ** -0.5 if rule.scale is None else rule.scale
         return _capped(query * scale, key, value, mask=mask, softcap=rule.softcap)
@@ -181,16 +204,6 @@ def _attend(query: Tensor, key: Tensor, value: Tensor, *, rule: Rule) -> Tensor:
         scale=rule.scale,
         enable_gqa=query.shape[1] != key.shape[1],
     )
-
-
-@lru_cache(maxsize=NUM_MASKS)
-def _mask(
-    num_queries: int, num_keys: int, window: int | None, device: torch.device, dtype: torch.dtype
-) -> Tensor:
-    """Return what to add to the scores: 0 or -inf. All layers and many batches ask for the same."""
-    with torch.inference_mode(False):  # a tensor made in that mode could not be trained with
-        sees = causal_mask(num_queries, num_keys, window=window, device=device)
-        return torch.zeros(sees.shape, dtype=dtype, device=device).masked_fill(~sees, -torch.inf)
 
 
 def causal_mask(

@@ -1,0 +1,63 @@
+"""Training in two processes that talk through gloo, started without a launcher, to be killed."""
+
+import multiprocessing
+import os
+import socket
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from tamis.models.config import ModelConfig
+from tamis.train.config import TrainConfig
+from tamis.train.fit import fit
+from tamis.types import Pair, Verdict
+
+NUM_PROCESSES, LONGEST_S = 2, 60
+
+
+def start(
+    path: Path,
+    pairs: list[Pair],
+    *,
+    model: ModelConfig,
+    train: TrainConfig,
+    verdicts: list[Verdict],
+) -> list[BaseProcess]:
+    """Start processes that train together in ``path/work`` and write ``path/rm``."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["tamis.train.fit"])  # imported once for all processes
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    arguments = {"pairs": pairs, "verdicts": verdicts, "model": model, "train": train}
+    arguments |= {"seed": 0, "work": path / "work", "out": path / "rm"}
+    processes: list[BaseProcess] = [
+        context.Process(target=_fit, args=(rank, port, arguments)) for rank in range(NUM_PROCESSES)
+    ]
+    for process in processes:
+        process.start()
+    return processes
+
+
+def finish(processes: list[BaseProcess]) -> list[int | None]:
+    """Wait for processes, end those that hang, and return the exit codes."""
+    for process in processes:
+        process.join(LONGEST_S)
+        if process.is_alive():
+            process.kill()
+            process.join()
+    return [process.exitcode for process in processes]
+
+
+def _fit(rank: int, port: int, arguments: dict[str, Any]) -> None:
+    os.environ |= {
+        "RANK": str(rank),
+        "LOCAL_RANK": str(rank),
+        "WORLD_SIZE": str(NUM_PROCESSES),
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port),
+        "OMP_NUM_THREADS": "1",
+    }
+    torch.set_num_threads(1)
+    fit(**arguments)
