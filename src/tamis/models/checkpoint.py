@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, cast
 
 from peft import PeftModel
+from safetensors import SafetensorError
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from tamis.errors import ConfigError
@@ -18,14 +19,19 @@ from tamis.models.head import head_name
 from tamis.models.load import load_reward_model, to_accelerator
 from tamis.models.rows.choose import choose_rows
 from tamis.models.source import quiet
-from tamis.models.tokenise import load_tokenizer, pad_id_of
+from tamis.models.start import START, Start
+from tamis.models.tokenise import NO_LIMIT, load_tokenizer, pad_id_of
+from tamis.runs import write_json
 
 ADAPTER = "adapter"
 
 
 @dataclass(frozen=True, slots=True)
 class Scorer:
-    """A reward model with its tokenizer and the number of tokens it was trained to read."""
+    """A reward model with its tokenizer and the number of tokens it reads.
+
+    That is what it was trained to read, where Tamis trained it, and its own limit elsewhere.
+    """
 
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
@@ -38,6 +44,7 @@ def save_checkpoint(
     path: Path,
     *,
     card: Mapping[str, Any],
+    start: Start | None = None,
 ) -> None:
     """Write model, tokenizer, template and model card to the directory ``path``, all or nothing.
 
@@ -50,6 +57,8 @@ def save_checkpoint(
         path: a directory; what is there is replaced.
         card: more rows of the card. ``mean`` and ``std`` (default 0 and 1) say how to centre the
             scores and are written to the configuration, too.
+        start: what the model was trained from, where that is known; written beside the model and
+            beside the adapter.
 
     Raises:
         ConfigError: the directory cannot be written.
@@ -65,11 +74,17 @@ def save_checkpoint(
             tokenizer.save_pretrained(temporary)
         text = model_card(merged, tokenizer, rows=card)
         (temporary / "README.md").write_text(text, encoding="utf-8")
+        if start is not None:
+            for folder in (temporary, temporary / ADAPTER):
+                if folder.is_dir():
+                    write_json(folder / START, asdict(start))
         if path.exists():
             shutil.rmtree(path)
         temporary.replace(path)
-    except OSError as error:
-        raise ConfigError(f"cannot write {path}: {error.strerror or error}") from error
+    except (OSError, SafetensorError) as error:
+        shutil.rmtree(temporary, ignore_errors=True)
+        reason = error.strerror if isinstance(error, OSError) else None
+        raise ConfigError(f"cannot write {path}: {reason or error}") from error
 
 
 def load_scorer(path: str) -> Scorer:
@@ -79,7 +94,7 @@ def load_scorer(path: str) -> Scorer:
         ConfigError: it cannot be loaded, or has no trained head.
     """
     config = ModelConfig(path=path)
-    tokenizer = load_tokenizer(config)
+    tokenizer = load_tokenizer(config, default_max_length=NO_LIMIT)
     model = load_reward_model(
         config, seed=0, pad_token_id=pad_id_of(tokenizer), new_head="forbidden"
     )
