@@ -261,7 +261,8 @@ def test_shares_of_what_was_dropped_are_of_pairs_where_a_row_makes_several(run):
 
 def test_every_kind_of_drop_is_explained_on_the_page_and_in_the_documentation():
     root = Path(__file__).parents[2]
-    code = "".join(path.read_text() for path in (root / "src/tamis/data").rglob("*.py"))
+    makers = (root / "src/tamis/data", root / "src/tamis/principles")
+    code = "".join(path.read_text() for maker in makers for path in maker.rglob("*.py"))
     kinds = set(re.findall(r'Dropped\([\w.]+, "(\w+)"|return "(\w+)", ', code))
     found = {kind for pair in kinds for kind in pair if kind} | set(_FIT_DETAILS)
     assert found >= {"tie", "empty", "no_answer", "duplicate", "over_length"}

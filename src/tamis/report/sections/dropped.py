@@ -29,6 +29,8 @@ MEANING = {
     "tie": "neither answer was preferred",
     "contradictory": "the same pair also occurs the other way round",
     "over_length": "the answers do not fit the model",
+    "undecided": "the principles shown prefer neither answer",
+    "no_score": "the judge knows no principle for the pair",
     "identical_after_truncation": "cut to the model's length, both sides are the same",
 }
 

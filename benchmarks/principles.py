@@ -1,0 +1,242 @@
+"""Does the score follow the principle? The sign-flip test, on unseen prompts and unseen words.
+
+Run with `make bench-principles`. A principle-conditioned reward model is trained with the rule
+judge of length on the shipped wordings of `concise` and `detailed`, over real prompts and answers.
+Then the answers to prompts of the test split are scored under paraphrases of "be concise" and of
+its opposite, none of which was trained on. For each prompt and paraphrase: Spearman's correlation
+of length and score over its answers, under both. Printed is the share of prompts on which the sign
+changes in the direction asked for, with a 95% interval over prompts; "wordings" are two of the
+shipped ones, for comparison.
+
+Shapes: Q prompts and paraphrases together, A answers of one prompt, T texts of principles.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+
+from shared import model_of, pairs_of, parser_of
+from tamis.metrics import cluster_bootstrap, cluster_ids
+from tamis.models.checkpoint import Scorer, load_scorer
+from tamis.models.config import ModelConfig
+from tamis.models.score import score_sequences
+from tamis.models.tokenise import (
+    encode_conversations,
+    encode_pairs,
+    fit_problem,
+    load_tokenizer,
+    pad_id_of,
+)
+from tamis.principles import Example, PrinciplesConfig, examples, judged, load_principles, sign_flip
+from tamis.principles.layout import condition
+from tamis.principles.principle import choose_principles
+from tamis.studies.demo import DEMO_MODEL
+from tamis.train.config import TrainConfig
+from tamis.train.fit import fit
+from tamis.types import Conversation, Pair, Verdict
+
+SOURCES = ("alpacaeval_gpt4_judge", "hh_helpful_base", "ultrafeedback_subset")
+MANY_ANSWERS = "alpacaeval_gpt4_judge"
+NAMES = ("concise", "detailed")
+# "be concise" and its opposite, in words of which none is a shipped wording
+PARAPHRASES = (
+    ("Be concise.", "Do not be concise."),
+    ("Keep it short.", "Make it long."),
+    ("The reply should be succinct.", "The reply should be verbose."),
+    ("Answer in a few words only.", "Answer with a great many words."),
+    ("Prefer the terse answer over the lengthy one.", "Prefer the lengthy answer over the terse."),
+    ("I am in a hurry, so be quick.", "I have all day, so write a lot."),
+)
+LEAST_ANSWERS = 4
+NUM_SEEN = 2
+
+
+def main() -> None:
+    """Print the table and, last, the figures as JSON."""
+    options = _options()
+    started = time.perf_counter()
+    model = _model(options)
+    known = choose_principles(load_principles(), NAMES)
+    trained = {text for principle in known for text in (*principle.wanted, *principle.negated)}
+    assert not trained & {text for both in PARAPHRASES for text in both}
+    with tempfile.TemporaryDirectory() as folder:
+        made = training_examples(options, model=model, work=Path(folder))
+        num_prompts = len({pair.group for pair in made})
+        print(f"{len(made)} examples of {num_prompts} prompts", flush=True)
+        checkpoint = train(made, options, model=model, work=Path(folder))
+        train_s = time.perf_counter() - started
+        scorer = load_scorer(str(checkpoint))
+        prompts = held_out(options, scorer=scorer)
+        seen = list(zip(known[0].wanted, known[0].negated, strict=True))[:NUM_SEEN]
+        figures = {
+            "paraphrases": flips(prompts, PARAPHRASES, scorer=scorer, seed=options.seed),
+            "wordings": flips(prompts, seen, scorer=scorer, seed=options.seed),
+        }
+    _print(figures, num_prompts=len(prompts))
+    minutes = (time.perf_counter() - started) / 60
+    settings = {name: str(value) for name, value in vars(options).items()}
+    result = {"settings": settings, "num_examples": len(made), "num_prompts": len(prompts)}
+    print(json.dumps({**result, "minutes": round(minutes, 1), "train_s": train_s, **figures}))
+
+
+def _options() -> argparse.Namespace:
+    parser = parser_of(__doc__)
+    parser.set_defaults(max_length=384)
+    parser.add_argument("--encoder", action="store_true", help="all-MiniLM-L6-v2 instead")
+    parser.add_argument("--pairs", type=int, default=900, help="pairs to make examples from")
+    parser.add_argument("--passes", type=int, default=4, help="examples of a pair")
+    parser.add_argument("--chars", type=int, default=500, help="prompt and an answer at most")
+    parser.add_argument("--prompts", type=int, default=40, help="unseen ones")
+    parser.add_argument("--answers", type=int, default=6, help="of an unseen prompt at most")
+    parser.add_argument("--batch-size", type=int, default=8, help="examples of a step")
+    parser.add_argument("--learning-rate", type=float, default=2e-4)
+    parser.add_argument("--seed", type=int, default=0)
+    return parser.parse_args()
+
+
+def _model(options: argparse.Namespace) -> ModelConfig:
+    if options.encoder:
+        return ModelConfig(path=DEMO_MODEL, max_length=options.max_length)
+    return model_of(options)
+
+
+def training_examples(options: argparse.Namespace, *, model: ModelConfig, work: Path) -> list[Pair]:
+    """Return labelled examples from short pairs of the training split, at most two a prompt."""
+    rng = np.random.default_rng([options.seed, 11])
+    taken: dict[str, int] = {}
+    pairs = []
+    every = [pair for pair in pairs_of(options, *SOURCES) if pair.split == "train"]
+    for place in rng.permutation(len(every)).tolist():
+        pair = every[place]
+        sides = (pair.chosen, pair.rejected)
+        if max(_chars(pair.prompt + side) for side in sides) > options.chars:
+            continue
+        if taken.get(pair.group, 0) < 2 and len(pairs) < options.pairs:
+            taken[pair.group] = taken.get(pair.group, 0) + 1
+            pairs.append(pair)
+    config = PrinciplesConfig(judge="length", passes=options.passes, names=NAMES)
+    known = choose_principles(load_principles(), NAMES)
+    common = {"config": config, "seed": options.seed}
+    judgement = judged(pairs, known, folder=work, notice=print, **common)
+    found = examples(pairs, known, judgement=judgement, **common)
+    made = {item.pair.id: item.pair for item in found if isinstance(item, Example)}
+    tokenizer = load_tokenizer(model)
+    ids = encode_pairs(tokenizer, list(made.values()), max_length=options.max_length)
+    fits = [fit_problem(encoded, max_length=options.max_length) is None for encoded in ids]
+    return [pair for pair, fitting in zip(made.values(), fits, strict=True) if fitting]
+
+
+def train(
+    made: Sequence[Pair], options: argparse.Namespace, *, model: ModelConfig, work: Path
+) -> Path:
+    """Train on the examples; those of one pair meet in a batch, which computes its texts once."""
+    config = TrainConfig(
+        learning_rate=options.learning_rate, batch_size=options.batch_size, sampler="group"
+    )
+    fit(
+        made,
+        [Verdict(pair.id) for pair in made],
+        model=model,
+        train=config,
+        seed=options.seed,
+        work=work / "train",
+        out=work / "checkpoint",
+    )
+    return work / "checkpoint"
+
+
+def held_out(
+    options: argparse.Namespace, *, scorer: Scorer
+) -> list[tuple[Conversation, list[Conversation]]]:
+    """Return unseen prompts with several answers that the model reads whole."""
+    answers: dict[Conversation, dict[Conversation, None]] = {}
+    for pair in pairs_of(options, MANY_ANSWERS):
+        if pair.split == "test":
+            for side in (pair.chosen, pair.rejected):
+                if _chars(pair.prompt + side) <= options.chars:
+                    answers.setdefault(pair.prompt, {})[side] = None
+    longest = max((text for both in PARAPHRASES for text in both), key=len)
+    rng = np.random.default_rng([options.seed, 12])
+    found = []
+    listed = list(answers.items())
+    for place in rng.permutation(len(listed)).tolist():
+        if len(found) == options.prompts:
+            break
+        prompt, sides = listed[place]
+        whole = [sum(condition(prompt, side, texts=[longest]), ()) for side in sides]
+        rows = encode_conversations(scorer.tokenizer, whole, max_length=None)
+        short = [s for s, ids in zip(sides, rows, strict=True) if len(ids) <= scorer.max_length]
+        drawn = [short[i] for i in rng.permutation(len(short))[: options.answers].tolist()]
+        if len(drawn) >= LEAST_ANSWERS:
+            found.append((prompt, drawn))
+    return found
+
+
+def flips(
+    prompts: Sequence[tuple[Conversation, list[Conversation]]],
+    opposites: Sequence[tuple[str, str]],
+    *,
+    scorer: Scorer,
+    seed: int,
+) -> dict[str, object]:
+    """Return the shares of prompts and words on which the sign changes, intervals over prompts."""
+    num_texts = 2 * len(opposites)
+    lengths, scores, names = [], [], []
+    for number, (prompt, sides) in enumerate(prompts):
+        # all in one call: what an answer is under all texts is computed once
+        whole = [
+            sum(condition(prompt, side, texts=[text]), ())
+            for both in opposites
+            for text in both
+            for side in sides
+        ]
+        ids = encode_conversations(scorer.tokenizer, whole, max_length=scorer.max_length)
+        found_TA = score_sequences(scorer.model, ids, pad_id=pad_id_of(scorer.tokenizer))
+        scores += list(found_TA.astype(np.float64).reshape(num_texts, len(sides)))
+        lengths += [np.array([float(_chars(side)) for side in sides])] * len(opposites)
+        names += [str(number)] * len(opposites)
+    found = sign_flip(lengths, wanted=scores[::2], negated=scores[1::2], asks=-1)
+    told = np.isfinite(found.followed_Q)
+    clusters = cluster_ids([name for name, tells in zip(names, told, strict=True) if tells])
+    per_words = found.followed_Q.reshape(-1, len(opposites)).T
+    return {
+        "followed": asdict(cluster_bootstrap(found.followed_Q[told], clusters=clusters, seed=seed)),
+        "flipped": asdict(cluster_bootstrap(found.flipped_Q[told], clusters=clusters, seed=seed)),
+        "mean_correlation": [float(np.nanmean(q)) for q in (found.wanted_Q, found.negated_Q)],
+        "by_words": {
+            f"{wanted} / {negated}": float(np.nanmean(row))
+            for (wanted, negated), row in zip(opposites, per_words, strict=True)
+        },
+    }
+
+
+def _print(figures: dict[str, dict], *, num_prompts: int) -> None:
+    print(f"\nshare of {num_prompts} unseen prompts, % [95% interval over prompts]")
+    for name, found in figures.items():
+        cells = [
+            f"{100 * part['value']:.1f} [{100 * part['low']:.1f}, {100 * part['high']:.1f}]"
+            for part in (found["followed"], found["flipped"])
+        ]
+        wanted, negated = found["mean_correlation"]
+        print(
+            f"{name:>12} | sign changes as asked {cells[0]} | sign changes {cells[1]} | "
+            f"mean correlation {wanted:+.2f} / {negated:+.2f}"
+        )
+    for words, share in figures["paraphrases"]["by_words"].items():
+        print(f"{100 * share:6.1f}  {words}")
+
+
+def _chars(turns: Conversation) -> int:
+    return sum(len(turn.content) for turn in turns)
+
+
+if __name__ == "__main__":
+    main()
