@@ -32,7 +32,7 @@ PAIRS = pa.schema(
 )
 
 MakeRun = Callable[..., Path]
-ALL = ("data", "vote", "denoise", "study", "train", "bench", "compare", "recipe.yaml")
+ALL = ("data", "vote", "denoise", "study", "train", "merge", "bench", "compare", "recipe.yaml")
 
 
 CONVERGENCE = {
@@ -62,7 +62,7 @@ def save_json(path: Path, content: Any) -> None:
 
 def save_table(path: Path, table: pa.Table) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    pq.write_table(table, path)
+    pq.write_table(table, path, row_group_size=512)  # as write_pairs does
 
 
 def pair(place: int, *, text: str, answer: str, is_wrong: bool) -> dict[str, Any]:
@@ -71,6 +71,9 @@ def pair(place: int, *, text: str, answer: str, is_wrong: bool) -> dict[str, Any
         "prompt": [{"role": "user", "content": f"prompt {place} {text}{answer}"}],
         "chosen": [{"role": "assistant", "content": f"chosen {place} {text}{answer}"}],
         "rejected": [{"role": "assistant", "content": f"no {place}"}],
+        "group": f"group-{place}",
+        "split": "train",
+        "source": "hh",
         "subset": f"part {place % 2} {text}",
         "votes": {"chosen": 1, "rejected": 4, "tie": 0} if is_wrong else None,
         "gold": 0.0 if is_wrong else 1.0,
@@ -215,6 +218,39 @@ def save_training(run: Path, *, text: str) -> None:
     save_json(run / "train" / "report.json", {**report, "loss": loss, "timing": {"s": 1.5}})
 
 
+def save_merge(run: Path, *, text: str) -> None:
+    names = [f"m{number} {text}" for number in range(2)]
+    parts = ("ensemble", "merge", "longest", "shortest")
+    differences = ("merge_minus_best", "merge_minus_mean", "merge_minus_ensemble")
+    learnt = [{"name": name, "right": interval(0.8), "wrong": interval(0.3)} for name in ("0", "1")]
+    curve = {
+        "first": 0,
+        "second": 1,
+        "lambdas": [0.0, 0.5, 1.0],
+        "accuracies": [0.6, 0.65, 0.7],
+        "middle_minus_ends": interval(0.0),
+        "connected": True,
+    }
+    report = {
+        "method": "uniform",
+        "weights": [1.0, 1.0],
+        "names": names,
+        "start": "checked",
+        "accuracy": {
+            "num_pairs": 100,
+            "members": [interval(0.6), interval(0.7)],
+            "best_member": 1,
+            **{part: interval(0.65) for part in parts},
+            **{part: interval(0.01) for part in differences},
+        },
+        "curves": [curve],
+        "diversity": {"disagreement_frac": 0.1, "gap_correlation": 0.9},
+        "warnings": [f"members 0 and 1 {text}"],
+        "memorisation": {"num_right": 8, "num_wrong": 3, "rows": learnt},
+    }
+    save_json(run / "merge" / "report.json", report)
+
+
 def save_bench(run: Path, *, text: str) -> None:
     subset = {"name": f"part {text}", "num_items": 10, "accuracy": interval(0.7), "baselines": {}}
     item = {
@@ -287,6 +323,7 @@ def make_run() -> MakeRun:
             "denoise": lambda: save_denoise(run, text=text, num_pairs=num_pairs),
             "study": lambda: save_study(run, text=text),
             "train": lambda: save_training(run, text=text),
+            "merge": lambda: save_merge(run, text=text),
             "bench": lambda: save_bench(run, text=text),
             "compare": lambda: save_compare(run, text=text),
             "recipe.yaml": lambda: save_recipe(run, text=text),

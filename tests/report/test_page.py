@@ -24,6 +24,7 @@ SECTIONS = [
     "suspicious",
     "denoise",
     "training",
+    "merge",
     "benchmarks",
     "made",
 ]
@@ -103,6 +104,7 @@ def test_two_equal_runs_give_identical_files_and_name_no_path(tmp_path, make_run
         ("vote", ["strength", "convergence", "spread", "detection", "made"]),
         ("denoise", ["denoise"]),
         ("train", ["training"]),
+        ("merge", ["merge"]),
         ("bench", ["benchmarks"]),
         ("study", ["study"]),
         ("recipe.yaml", ["made"]),

@@ -1,0 +1,1 @@
+"""Averages of the weights of reward models that were trained from the same weights (WARM)."""

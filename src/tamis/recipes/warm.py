@@ -1,0 +1,145 @@
+"""Several reward models from one trained head, and their average: the recipe of WARM."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from tamis.data.read import is_hub_id
+from tamis.errors import DataError
+from tamis.merge.config import MergeConfig, WarmConfig
+from tamis.models.config import ModelConfig
+from tamis.recipes.merging import MergeInputs, has_gold, merge_stage
+from tamis.recipes.stages import CHECKPOINT, train_stage
+from tamis.runs import StageResult
+from tamis.train.config import AdapterConfig, TrainConfig
+
+WARM, PROBE = "warm", "probe"
+MAX_SEED = 2**31
+
+Step = tuple[str, Callable[[], StageResult]]
+
+
+@dataclass(frozen=True, slots=True)
+class WarmRun:
+    """What a run of WARM works with; ``held_out`` are pairs that it may be measured on."""
+
+    run: Path
+    pairs: Path
+    verdicts: Path | None
+    held_out: Path | None
+    model: ModelConfig
+    train: TrainConfig
+    warm: WarmConfig
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class MemberPlan:
+    """How one member is trained; ``seed`` orders its data."""
+
+    name: str
+    train: TrainConfig
+    seed: int
+
+
+def member_plans(train: TrainConfig, warm: WarmConfig, *, seed: int) -> list[MemberPlan]:
+    """Draw the settings of each member from the seed and its number.
+
+    So a member stays what it was when more are asked for, and one that is trained already is not
+    trained again.
+    """
+    plans = []
+    for number in range(warm.num_members):
+        rng = np.random.default_rng([seed, number])
+        rate = warm.learning_rates[rng.integers(len(warm.learning_rates))]
+        dropout = warm.head_dropouts[rng.integers(len(warm.head_dropouts))]
+        lora = train.lora.model_copy(update={"head_dropout": dropout})
+        own = train.model_copy(update={"learning_rate": rate, "lora": lora})
+        plans.append(MemberPlan(f"member-{number:02d}", own, int(rng.integers(MAX_SEED))))
+    return plans
+
+
+def probe_plan(train: TrainConfig, warm: WarmConfig) -> TrainConfig:
+    """Return how the head is trained alone, before the members."""
+    return train.model_copy(
+        update={
+            "lora": AdapterConfig(part="head"),
+            "epochs": warm.probe_epochs,
+            "learning_rate": warm.probe_learning_rate,
+        }
+    )
+
+
+def check_warm(warm: WarmConfig) -> None:
+    """Refuse what the merge would refuse after the members have been trained.
+
+    Raises:
+        DataError: there are no validation pairs where they should be.
+    """
+    path = warm.validation
+    if warm.num_members and path is not None and not (Path(path).exists() or is_hub_id(path)):
+        raise DataError(f"warm.validation: {path}: no such file or directory")
+
+
+def warm_steps(wanted: WarmRun) -> list[Step]:
+    """Return the stages in their order: the head, each member, and the average of all.
+
+    Each is a stage with a directory of its own, so what is finished is not done again, and a
+    member that was interrupted goes on where it stopped.
+    """
+    folder = wanted.run / WARM
+    probe = folder / PROBE / "train" / CHECKPOINT
+    # the checkpoint has the layers, the length and the template that the probe was trained with
+    start = wanted.model.model_copy(
+        update={
+            "path": str(probe),
+            "num_layers": None,
+            "max_length": None,
+            "chat_template": None,
+            "revision": None,
+        }
+    )
+    plans = member_plans(wanted.train, wanted.warm, seed=wanted.seed)
+    first = _train(
+        wanted,
+        folder / PROBE,
+        model=wanted.model,
+        plan=MemberPlan(PROBE, probe_plan(wanted.train, wanted.warm), wanted.seed),
+    )
+    members = [
+        (plan.name, _train(wanted, folder / plan.name, model=start, plan=plan)) for plan in plans
+    ]
+    checkpoints = [folder / plan.name / "train" / CHECKPOINT for plan in plans]
+    return [(PROBE, first), *members, ("merge", lambda: _merge(wanted, checkpoints))]
+
+
+def _train(
+    wanted: WarmRun, run: Path, *, model: ModelConfig, plan: MemberPlan
+) -> Callable[[], StageResult]:
+    return lambda: train_stage(
+        run,
+        pairs=wanted.pairs,
+        verdicts=wanted.verdicts,
+        model=model,
+        config=plan.train,
+        seed=plan.seed,
+    )
+
+
+def _merge(wanted: WarmRun, checkpoints: list[Path]) -> StageResult:
+    warm = wanted.warm
+    pairs = wanted.held_out if warm.validation is None else Path(warm.validation)
+    return merge_stage(
+        wanted.run,
+        merged=MergeInputs(
+            checkpoints,
+            pairs=pairs,
+            trained_on=wanted.pairs if pairs is not None and has_gold(wanted.pairs) else None,
+        ),
+        config=MergeConfig(method=warm.method, curves=warm.curves),
+        seed=wanted.seed,
+    )

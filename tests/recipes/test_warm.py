@@ -1,0 +1,137 @@
+import shutil
+
+import pytest
+import yaml
+
+from tamis.errors import ConfigError, DataError
+from tamis.merge.config import WarmConfig
+from tamis.models.start import read_start
+from tamis.recipes.files import parse
+from tamis.recipes.pipeline import run_recipe
+from tamis.recipes.schema import Recipe
+from tamis.recipes.warm import member_plans, probe_plan
+from tamis.runs import Watcher, read_json
+from tamis.train.config import AdapterConfig, TrainConfig
+
+SMALL = WarmConfig(
+    num_members=2, learning_rates=(1e-3, 2e-3), head_dropouts=(0.0, 0.1), curves="none"
+)
+TRAINING = ["probe", "member-00", "member-01", "merge"]
+
+
+@pytest.fixture(scope="module")
+def recipe_of(make_recipe):
+    def make(out, **changes):
+        recipe = make_recipe(out)
+        warm = SMALL.model_copy(update=changes)
+        return recipe.model_copy(update={"warm": warm, "baseline": False})
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory, recipe_of):
+    """A whole run with a merge, made once, and what its watcher was told."""
+    out = tmp_path_factory.mktemp("warm") / "run"
+    begun = []
+    run_recipe(recipe_of(out), watcher=Watcher(begun.append, lambda *_: None, begun.append))
+    return out, begun
+
+
+def stage(run, name):
+    return read_json(run / "warm" / name / "train" / "stage.json")
+
+
+def test_the_head_is_trained_then_members_then_their_average(finished):
+    out, begun = finished
+    assert begun == ["data", "vote", "denoise", *TRAINING, "bench"]
+    settings = [stage(out, name)["config"]["train"] for name in TRAINING[:3]]
+    assert settings[0]["lora"]["part"] == "head"
+    assert {part["lora"]["part"] for part in settings[1:]} == {"all"}
+    assert {part["learning_rate"] for part in settings[1:]} <= set(SMALL.learning_rates)
+    assert {part["lora"]["head_dropout"] for part in settings[1:]} <= set(SMALL.head_dropouts)
+    assert len({stage(out, name)["config"]["seed"] for name in TRAINING[:3]}) == 3
+
+
+def test_all_members_start_from_the_head_of_the_probe(finished):
+    out, _ = finished
+    starts = [read_start(out / "warm" / name / "train" / "checkpoint") for name in TRAINING[:3]]
+    assert starts[1] == starts[2]
+    assert starts[0].head != starts[1].head
+    assert read_start(out / "merge" / "checkpoint") == starts[1]
+    report = read_json(out / "merge" / "report.json")
+    assert report["start"] == "checked"
+    assert report["names"] == ["member-00", "member-01"]
+    assert report["accuracy"]["num_pairs"] > 0
+    assert report["memorisation"]["num_wrong"] > 0
+
+
+def test_the_bench_is_of_the_average(finished):
+    out, _ = finished
+    bench = read_json(out / "bench" / "report.json")["benchmarks"][0]
+    merge = read_json(out / "merge" / "report.json")["accuracy"]["merge"]
+    assert bench["accuracy"]["value"] == pytest.approx(merge["value"])
+
+
+def test_what_a_kill_left_undone_alone_is_done(finished, recipe_of, log, tmp_path):
+    """A run that was killed in its second member: the stages before it are finished."""
+    out, _ = finished
+    copy = tmp_path / "copy"
+    shutil.copytree(out, copy)
+    shutil.rmtree(copy / "warm" / "member-01")
+    shutil.rmtree(copy / "merge")
+    run_recipe(recipe_of(copy), watcher=log.watcher())
+    fresh = {name for name, is_fresh in log.fresh.items() if is_fresh}
+    assert fresh == {"member-01", "merge"}
+    for name in ("warm/member-01/train", "merge"):
+        one, two = (run / name / "checkpoint" / "model.safetensors" for run in (out, copy))
+        assert one.read_bytes() == two.read_bytes()
+
+
+def test_more_members_train_the_new_ones_alone(finished, recipe_of, log, tmp_path):
+    out, _ = finished
+    copy = tmp_path / "copy"
+    shutil.copytree(out, copy)
+    run_recipe(recipe_of(copy, num_members=3), watcher=log.watcher())
+    fresh = {name for name, is_fresh in log.fresh.items() if is_fresh}
+    assert fresh == {"member-02", "merge", "bench"}
+
+
+def test_settings_of_a_member_depend_on_its_number_and_the_seed():
+    train, warm = TrainConfig(lora=AdapterConfig(rank=4)), WarmConfig(num_members=6)
+    six = member_plans(train, warm, seed=0)
+    four = member_plans(train, warm.model_copy(update={"num_members": 4}), seed=0)
+    assert six[:4] == four
+    assert len({plan.seed for plan in six}) == 6
+    assert len({plan.train.learning_rate for plan in six}) > 1
+    assert {plan.train.lora.rank for plan in six} == {4}
+    assert six != member_plans(train, warm, seed=1)
+    probe = probe_plan(train, warm)
+    assert (probe.lora.rank, probe.lora.part, probe.learning_rate) == (0, "head", 1e-3)
+
+
+@pytest.mark.parametrize(
+    ("warm", "problem"),
+    [
+        ({"num_members": 1}, "num_members is 1; expected 0, or at least 2 models"),
+        (
+            {"num_members": 2, "method": "greedy"},
+            "method is greedy and validation is not set; choosing on the held-out pairs would",
+        ),
+        ({"num_members": 2, "learning_rates": []}, "learning_rates"),
+        ({"members": 2}, "unknown key 'warm.members'; did you mean 'num_members'?"),
+    ],
+)
+def test_a_wrong_recipe_is_told_in_one_line(warm, problem):
+    content = {"out": "x", "model": {"path": "m"}, "data": {"path": "d"}, "warm": warm}
+    with pytest.raises(ConfigError) as caught:
+        parse(Recipe, yaml.safe_load(yaml.safe_dump(content)), where="recipe.yaml")
+    assert problem in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_missing_validation_pairs_are_told_before_the_first_stage(recipe_of, tmp_path, log):
+    recipe = recipe_of(tmp_path / "run", validation="none.jsonl", method="greedy")
+    with pytest.raises(DataError, match=r"warm\.validation: none\.jsonl: no such file"):
+        run_recipe(recipe, watcher=log.watcher())
+    assert log.begun == []
