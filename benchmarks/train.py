@@ -6,6 +6,10 @@ slows all of them, and ratios are what counts. All get the same pre-tokenised pa
 16: in one random order, and grouped by length as transformers' sampler groups them (its batches
 then shuffled, so that the timed steps are a fair sample). AdamW, float32, no checkpointing.
 
+With `OPTIONS=--meta` the plain step and the MetaRM step take turns instead: 16 prompts with two and
+with five responses beside 16 pairs (five is the published number). Their responses are those of
+other prompts of the data, for their lengths.
+
 Shapes: N pairs.
 """
 
@@ -32,15 +36,22 @@ from tamis.models.load import load_reward_model
 from tamis.models.rows.choose import choose_rows
 from tamis.models.source import quiet
 from tamis.models.tokenise import encode_pairs, load_tokenizer, pad_id_of
+from tamis.train.added import PLAIN, Added
 from tamis.train.arguments import training_arguments
 from tamis.train.collate import make_collate
 from tamis.train.config import TrainConfig
 from tamis.train.dataset import training_set
+from tamis.train.meta import MetaStep
+from tamis.train.meta_set import meta_batch, meta_parts, meta_set
 from tamis.train.objective import base_objective
+from tamis.train.step_config import MetaConfig
 from tamis.train.trainer import PairTrainer
 from tamis.types import Verdict
 
 SYSTEMS = ("trl", "trl_grouped", "tamis")
+RESPONSES = {"meta_2": 2, "meta_5": 5}
+WITH_META = ("tamis", *RESPONSES)
+MOST_OVER = 1.15  # of what the tokens alone would cost
 LEARNING_RATE = 1e-5
 
 
@@ -62,9 +73,13 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--steps", type=int, default=40, help="timed steps of a repeat")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--systems", nargs="+", default=list(SYSTEMS), choices=SYSTEMS)
-    parser.add_argument("--worker", choices=SYSTEMS, help=argparse.SUPPRESS)
+    parser.add_argument("--meta", action="store_true", help="the MetaRM step beside the plain one")
+    parser.add_argument("--worker", choices=(*SYSTEMS, *RESPONSES), help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
-    return parser.parse_args()
+    options = parser.parse_args()
+    if options.meta:
+        options.systems = list(WITH_META)
+    return options
 
 
 def _prepare(options: argparse.Namespace, folder: Path) -> None:
@@ -83,13 +98,26 @@ def _prepare(options: argparse.Namespace, folder: Path) -> None:
         "grouped": batches[rng.permutation(num_batches)].ravel().tolist(),
     }
     (folder / "order.json").write_text(json.dumps(order), encoding="utf-8")
+    for name, count in RESPONSES.items() if options.meta else ():
+        ordered = [pairs[number] for number in order["random"]]
+        _write_responses(folder / f"{name}.jsonl", ordered, count=count)
+
+
+def _write_responses(path: Path, pairs: list[Any], *, count: int) -> None:
+    """Write the prompt of each pair with its own answers and those of the pairs after it."""
+    texts = [side[-1].content for pair in pairs for side in (pair.chosen, pair.rejected)]
+    with path.open("w", encoding="utf-8") as file:
+        for number, pair in enumerate(pairs[: len(pairs) - count]):
+            prompt = [{"role": turn.role, "content": turn.content} for turn in pair.prompt]
+            row = {"prompt": prompt, "responses": texts[2 * number : 2 * number + count]}
+            file.write(json.dumps(row) + "\n")
 
 
 class _OnCommand(TrainerCallback):
     """Lets the Trainer take a step for every line on standard input, and reports it."""
 
-    def __init__(self, tokens: list[int]) -> None:
-        self._tokens = tokens
+    def __init__(self, tokens: list[int], meta_tokens: list[int]) -> None:
+        self._tokens, self._meta_tokens = tokens, meta_tokens
         self._started = 0.0
 
     def _wait(self) -> None:
@@ -105,7 +133,9 @@ class _OnCommand(TrainerCallback):
         seconds = time.perf_counter() - self._started
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
         # the first entry is this step's: the loader may be a batch ahead
-        _say(seconds=seconds, tokens=self._tokens.pop(0), peak_bytes=peak)
+        meta_tokens = sum(self._meta_tokens)
+        self._meta_tokens.clear()
+        _say(seconds=seconds, tokens=self._tokens.pop(0), meta_tokens=meta_tokens, peak_bytes=peak)
         self._wait()
 
 
@@ -119,7 +149,7 @@ def _work(options: argparse.Namespace) -> None:
     pairs = fitting(pairs_of(options, *HH), model_of(options))
     ordered = [pairs[number] for number in order[name]]
     num_steps = options.repeats * (options.warmup + options.steps)
-    build = _tamis if options.worker == "tamis" else _trl
+    build = _tamis if options.worker in WITH_META else _trl
     with quiet():
         trainer = build(ordered[: num_steps * BATCH], options, num_steps)
         trainer.train()
@@ -143,7 +173,7 @@ def _trl(pairs: list[Any], options: argparse.Namespace, num_steps: int) -> Any:
         return batch
 
     trainer.data_collator = counted
-    trainer.add_callback(_OnCommand(tokens))
+    trainer.add_callback(_OnCommand(tokens, []))
     return trainer
 
 
@@ -167,6 +197,10 @@ def _tamis(pairs: list[Any], options: argparse.Namespace, num_steps: int) -> Any
         tokens.append(batch["input_ids"].numel())
         return batch
 
+    meta_tokens: list[int] = []
+    added = PLAIN
+    if options.worker in RESPONSES:
+        added = _meta(options, tokenizer, plan=plan, num_steps=num_steps, tokens=meta_tokens)
     trainer = PairTrainer(
         model,
         training_arguments(train, num_pairs=len(pairs), num_steps=num_steps, seed=0, work=work),
@@ -174,9 +208,27 @@ def _tamis(pairs: list[Any], options: argparse.Namespace, num_steps: int) -> Any
         collate=counted,
         parts=np.array_split(np.arange(len(pairs)), num_steps),
         on_step=lambda _: None,
+        added=added,
     )
-    trainer.add_callback(_OnCommand(tokens))
+    trainer.add_callback(_OnCommand(tokens, meta_tokens))
     return trainer
+
+
+def _meta(
+    options: argparse.Namespace, tokenizer: Any, *, plan: Any, num_steps: int, tokens: list[int]
+) -> Added:
+    """Return the MetaRM step on the responses that were written, its tokens counted."""
+    path = str(options.folder / f"{options.worker}.jsonl")
+    config = MetaConfig(path=path, prompts=BATCH, holdout_frac=0.0)
+    meta = meta_set(config, tokenizer=tokenizer, work=options.folder / options.worker)
+    parts = meta_parts(len(meta), config, num_steps=num_steps, num_micro=1, num_processes=1, seed=0)
+
+    def counted(prompts: Any) -> Any:
+        batch = meta_batch(meta, prompts, plan=plan, pad_id=pad_id_of(tokenizer))
+        tokens.append(batch["input_ids"].numel())
+        return batch
+
+    return Added(meta=MetaStep(meta, parts, collate=counted, eta=config.eta), draws=None)
 
 
 def _take_turns(options: argparse.Namespace, folder: Path) -> dict[str, list[list[dict[str, Any]]]]:
@@ -242,10 +294,34 @@ def _print(results: dict[str, list[list[dict[str, Any]]]], options: argparse.Nam
             ]
             figures[key] = round(float(np.median(ratios)), 2)
             figures[f"{key}_range"] = [round(min(ratios), 2), round(max(ratios), 2)]
+    for name in RESPONSES.keys() & results.keys():
+        figures[name] |= _over(results[name], results["tamis"])
+        print(
+            f"{name}: {figures[name]['ratio']:.2f} x the plain step, with {figures[name]['tokens']}"
+            f" x its tokens; at most {figures[name]['most']:.2f} wanted"
+        )
     if "trl" in figures and "tamis" in figures:
         ratio = figures["tamis"]["peak_gib"] / figures["trl"]["peak_gib"]
         figures["memory_ratio"] = round(ratio, 2)
     print(json.dumps(figures))
+
+
+def _over(meta: list[list[dict[str, Any]]], plain: list[list[dict[str, Any]]]) -> dict[str, float]:
+    """Return how much longer a step is than the plain one, step by step, and how long it may be."""
+    seconds, tokens = [], []
+    for ours, theirs in zip(meta, plain, strict=True):
+        seconds.append(
+            sum(step["seconds"] for step in ours) / sum(step["seconds"] for step in theirs)
+        )
+        tokens += [1 + step["meta_tokens"] / step["tokens"] for step in ours]
+    share = float(np.mean(tokens))
+    return {
+        "ratio": round(float(np.median(seconds)), 3),
+        "ratio_low": round(min(seconds), 3),
+        "ratio_high": round(max(seconds), 3),
+        "tokens": round(share, 3),
+        "most": round(MOST_OVER * share, 3),
+    }
 
 
 if __name__ == "__main__":

@@ -28,6 +28,20 @@ def test_the_scale_of_scores_is_told(said):
     assert "apart" not in said()
 
 
+def test_what_a_meta_step_and_a_prioritised_sampler_did_is_told(said):
+    spread = {"before": 0.123, "after": 0.456}
+    text = said(meta={"num_held_out": 7, "held_out_spread": spread})
+    assert "scored 0.12 apart on average before training, and 0.46 after, on 7 held-out" in text
+    assert "held-out" not in said(meta={"num_held_out": 0})
+    draws = {"num_unique": 6, "num_pairs": 8}
+    assert "6 of 8 pairs were drawn, hard ones more often." in said(draws=draws)
+    assert "gold" not in said(draws=draws)
+    wrong = {"wrong_frac_of_draws": 0.25, "wrong_frac_of_pairs": 0.125}
+    assert "25.0% of the draws have a label that gold contradicts, 12.5%" in said(
+        draws={**draws, **wrong}
+    )
+
+
 def test_a_loss_of_ln_2_knows_nothing_in_bradley_terry_alone(said):
     assert "gives every pair the gap zero" in said()
     assert "gives every pair the gap zero" in said(objective={"loss": "bradley_terry"})

@@ -40,6 +40,16 @@ def start(
     return processes
 
 
+def start_alone(path: Path, pairs: list[Pair], **given: Any) -> BaseProcess:
+    """Start one process that trains in ``path/work`` and writes ``path/rm``."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["tamis.train.fit"])
+    arguments = {**given, "pairs": pairs, "seed": 0, "work": path / "work", "out": path / "rm"}
+    process: BaseProcess = context.Process(target=_fit_alone, args=(arguments,))
+    process.start()
+    return process
+
+
 def finish(processes: list[BaseProcess]) -> list[int | None]:
     """Wait for processes, end those that hang, and return the exit codes."""
     for process in processes:
@@ -59,5 +69,10 @@ def _fit(rank: int, port: int, arguments: dict[str, Any]) -> None:
         "MASTER_PORT": str(port),
         "OMP_NUM_THREADS": "1",
     }
+    torch.set_num_threads(1)
+    fit(**arguments)
+
+
+def _fit_alone(arguments: dict[str, Any]) -> None:
     torch.set_num_threads(1)
     fit(**arguments)

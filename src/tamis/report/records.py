@@ -177,6 +177,8 @@ class TrainReport:
     num_left_out: dict[str, int] = field(default_factory=dict)
     objective: dict[str, Any] = field(default_factory=dict)
     score_scale: dict[str, dict[str, float]] = field(default_factory=dict)
+    meta: dict[str, Any] = field(default_factory=dict)
+    draws: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

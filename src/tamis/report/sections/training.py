@@ -35,11 +35,40 @@ def section(run: Path) -> Section | None:
             f" At the end the two scores of a pair are {number(scale['mean_abs_delta'])} apart on "
             f"average, and all scores have a standard deviation of {number(scale['score_std'])}."
         )
-    blocks: list[Block] = [Text(text)]
+    blocks: list[Block] = [Text(text + _spread(report) + _draws(report))]
     data: dict[str, Any] = asdict(report)
     if len(report.loss) > 1:
         blocks.append(_picture(report))
     return Section("Training", "training", tuple(blocks), data)
+
+
+def _spread(report: TrainReport) -> str:
+    """Say how far apart unlabelled responses are scored, where MetaRM kept them apart."""
+    spread = report.meta.get("held_out_spread")
+    if spread is None:
+        return ""
+    return (
+        f" Unlabelled responses to one prompt were scored {number(spread['before'])} apart on "
+        f"average before training, and {number(spread['after'])} after, on "
+        f"{plural(report.meta['num_held_out'], 'held-out prompt')}."
+    )
+
+
+def _draws(report: TrainReport) -> str:
+    """Say what a prioritised sampler drew."""
+    if not report.draws:
+        return ""
+    draws = report.draws
+    text = (
+        f" {count(draws['num_unique'])} of {plural(draws['num_pairs'], 'pair')} were drawn, hard "
+        "ones more often."
+    )
+    if "wrong_frac_of_draws" in draws:
+        text += (
+            f" {percent(draws['wrong_frac_of_draws'])} of the draws have a label that gold "
+            f"contradicts, {percent(draws['wrong_frac_of_pairs'])} of the pairs have one."
+        )
+    return text
 
 
 def running_mean(values: Floats, *, window: int) -> Floats:

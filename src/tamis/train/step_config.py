@@ -1,0 +1,69 @@
+"""Settings of the MetaRM step and of the prioritised sampler."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from tamis.types import Config
+
+
+class MetaConfig(Config):
+    """The MetaRM step: scores of responses to one prompt stay apart (see `tamis.train.meta`)."""
+
+    path: str = Field(
+        min_length=1,
+        description="prompts with at least two responses each, unlabelled; JSONL or what else "
+        "data.path may be",
+    )
+    eta: float = Field(
+        5e-6, ge=0, description="length of the inner step, in units of the gradient; 0 = none"
+    )
+    prompts: int = Field(16, ge=1, description="prompts of a step, on all processes")
+    holdout_frac: float = Field(
+        0.1,
+        ge=0,
+        lt=1,
+        description="share of the prompts on which the spread of the scores is only measured",
+    )
+
+
+class PriorityConfig(Config):
+    """How the prioritised sampler draws pairs (see `tamis.train.priorities`)."""
+
+    alpha: float = Field(
+        0.6, ge=0, description="how strongly residuals decide; 0 draws all pairs alike"
+    )
+    uniform_frac: float = Field(
+        0.1, gt=0, le=1, description="share of the draws that any pair is as likely to get"
+    )
+    least: float = Field(0.05, gt=0, lt=1, description="lowest residual that a pair counts with")
+    most: float = Field(
+        0.95, gt=0, lt=1, description="highest residual that a pair counts with, and a new pair has"
+    )
+    beta: float | Literal["annealed", "measured"] = Field(
+        1.0,
+        description="how much of the unequal draws the weights take back: 1 = all, so that the "
+        "loss is unbiased; annealed from beta_start to 1; measured by how far the draws are from "
+        "equal ones",
+    )
+    beta_start: float = Field(
+        0.4, ge=0, le=1, description="lowest beta where it is annealed or measured"
+    )
+
+    @field_validator("beta", mode="before")
+    @classmethod
+    def _check_beta(cls, beta: Any) -> Any:
+        is_number = isinstance(beta, int | float) and not isinstance(beta, bool)
+        if not (0 <= beta <= 1 if is_number else beta in ("annealed", "measured")):
+            raise ValueError(f"beta is {beta!r}; expected a number in [0, 1], annealed or measured")
+        return beta
+
+    @model_validator(mode="after")
+    def _check_range(self) -> PriorityConfig:
+        if self.least > self.most:
+            raise ValueError(
+                f"least is {self.least} and most is {self.most}; choose a least of at most most"
+            )
+        return self

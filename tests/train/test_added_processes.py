@@ -1,0 +1,97 @@
+"""The MetaRM step and the prioritised sampler, killed, and in two processes."""
+
+import json
+import os
+import random
+import time
+
+import pytest
+from fitting import assert_same, judged, learnable, run_fit, settings, without_timing
+from launching import finish, start, start_alone
+from safetensors.torch import load_file
+
+from tamis.train.trainer import last_complete
+
+EVERY, NUM_STEPS = 3, 24
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory):
+    path = tmp_path_factory.mktemp("meta") / "meta.jsonl"
+    words = ["good", "bad", "quick fox", "lazy dog", "good brown fox"]
+    rows = (
+        {"prompt": f"question {n}", "responses": [words[(n + i) % 5] for i in range(2 + n % 3)]}
+        for n in range(14)
+    )
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return str(path)
+
+
+def both(path, **changes):
+    meta = {"path": path, "eta": 0.5, "prompts": 6, "holdout_frac": 0.25}
+    given = {"sampler": "prioritised", "objective__priorities": {"beta": "measured"}}
+    return settings(objective__meta=meta, **{**given, **changes})
+
+
+@pytest.mark.slow
+def test_a_killed_run_ends_with_the_same_bits(llama, path, tmp_path):
+    pairs = learnable()
+    train = both(
+        path,
+        max_steps=NUM_STEPS,
+        learning_rate=1e-3,
+        compute__micro_batch_size=2,
+        compute__save_every=EVERY,
+    )
+    expected = run_fit(tmp_path / "calm", pairs, model=llama, train=train)
+    victim = tmp_path / "victim"
+    process = start_alone(victim, pairs, model=llama, train=train, verdicts=judged(pairs))
+    draw = random.Random(os.getpid())
+    step, moment = EVERY * draw.randint(2, 5), draw.uniform(0.0, 0.05)
+    print(f"killed {moment:.3f} s after the checkpoint of step {step}")
+    while not (victim / "work" / f"checkpoint-{step}").is_dir() and process.is_alive():
+        time.sleep(0.001)
+    time.sleep(moment)
+    process.kill()
+    assert finish([process]) == [-9]
+    assert last_complete(victim / "work") is not None
+    assert not (victim / "rm").exists()
+    resumed = run_fit(victim, pairs, model=llama, train=train)
+    assert_same(resumed[1], expected[1], atol=0, rtol=0)
+    assert without_timing(resumed[0]) == without_timing(expected[0])
+
+
+SPREAD = {
+    "ddp": {"compute__micro_batch_size": 2},
+    "fsdp_lora": {
+        "compute__fsdp": "full_shard",
+        "compute__micro_batch_size": 2,
+        "compute__gradient_checkpointing": True,
+        "lora__rank": 2,
+    },
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("changes", SPREAD.values(), ids=SPREAD)
+def test_two_processes_learn_what_one_learns(llama, path, tmp_path, changes):
+    pairs = learnable()
+    given = {"max_steps": 6, "batch_size": 8, "learning_rate": 1e-3, "compute__save_every": 6}
+    changes = {**given, **changes}
+    arguments = {"model": llama, "train": both(path, **changes), "verdicts": judged(pairs)}
+    assert finish(start(tmp_path / "two", pairs, **arguments)) == [0, 0]
+    changes.pop("compute__fsdp", None)
+    run_fit(tmp_path / "one", pairs, model=llama, train=both(path, **changes))
+    found = []
+    for folder in (tmp_path / "one", tmp_path / "two"):
+        state = json.loads((folder / "work" / "checkpoint-6" / "trainer_state.json").read_text())
+        history = [entry for entry in state["log_history"] if "grad_norm" in entry]
+        found.append([entry[name] for entry in history for name in ("loss", "grad_norm")])
+    assert len(found[0]) == 12
+    assert found[1] == pytest.approx(found[0], rel=1e-3)
+    one, two = (load_file(tmp_path / n / "rm" / "model.safetensors") for n in ("one", "two"))
+    assert_same(one, two, atol=1e-4, rtol=0)
+    before = [
+        json.loads((tmp_path / n / "work" / "meta_before.json").read_text()) for n in ("one", "two")
+    ]
+    assert before[1] == pytest.approx(before[0], rel=1e-4)
