@@ -20,7 +20,8 @@ BENCH_ENV := OMP_WAIT_POLICY=PASSIVE TOKENIZERS_PARALLELISM=false HF_HUB_OFFLINE
 TEST_ENV := OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE TOKENIZERS_PARALLELISM=false HF_HUB_OFFLINE=1
 
 .PHONY: help setup demo test check docs constraints clean
-.PHONY: bench-train bench-vote bench-score bench-memory bench-gpu bench-heads bench-settings
+.PHONY: bench-train bench-vote bench-score bench-memory bench-gpu bench-heads bench-settings bench-halves
+.PHONY: bench-principles bench-terms
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -59,6 +60,15 @@ bench-heads: setup ## time heads trained together against one by one
 
 bench-settings: setup ## how the defaults were chosen, on training debates (about 5 minutes)
 	$(BIN)/python benchmarks/settings.py
+
+bench-terms: setup ## what a step costs with each term (about 20 minutes)
+	$(BENCH_ENV) $(BIN)/python benchmarks/terms.py --data $(DATA) $(OPTIONS)
+
+bench-halves: setup ## out-of-bag voters in tens and in couples, beside cross-fitted ones (about 2 minutes)
+	$(BENCH_ENV) $(BIN)/python benchmarks/halves.py $(OPTIONS)
+
+bench-principles: setup ## does the score follow the principle, on unseen prompts and words (about 15 minutes)
+	$(BENCH_ENV) $(BIN)/python benchmarks/principles.py --data $(DATA) $(OPTIONS)
 
 docs: $(VENV)/.installed-docs ## build the documentation into docs/_build/html
 	$(BIN)/python -m sphinx --fail-on-warning --keep-going -q -b html docs docs/_build/html

@@ -94,6 +94,8 @@ def test_a_directory_that_is_no_run(bad, tmp_path, tiny_bert):
     )
     none = tmp_path / "none"
     assert bad("report", none) == f"{none}: expected a run directory"
+    for command in ("vote", "denoise", "train", "bench", "review"):
+        assert bad(command, none) == f"{none}: no such file or directory"
     assert not out.exists()
 
 

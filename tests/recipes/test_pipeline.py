@@ -4,7 +4,7 @@ import pytest
 
 from tamis.data import read_pairs
 from tamis.denoise.tables import read_verdicts
-from tamis.errors import DataError
+from tamis.errors import ConfigError, DataError, TamisError
 from tamis.evaluate.config import BenchmarkConfig
 from tamis.recipes.files import load_recipe
 from tamis.recipes.pipeline import run_recipe
@@ -175,6 +175,50 @@ def test_without_baseline_and_held_out_pairs_there_is_no_bench(make_recipe, tmp_
     short = recipe.model_copy(update={"data": data, "baseline": False})
     run_recipe(short, watcher=log.watcher())
     assert log.begun == ["data", "vote", "denoise", "train"]
+
+
+def test_a_bench_that_is_asked_for_no_more_is_not_compared(finished, make_recipe, log, tmp_path):
+    _, out, *_ = finished
+    copy = tmp_path / "copy"
+    shutil.copytree(out, copy)
+    recipe = make_recipe(copy)
+    data = recipe.data.model_copy(update={"test_frac": 0.0})
+    run_recipe(recipe.model_copy(update={"data": data}), watcher=log.watcher())
+    assert (copy / "bench" / "items.parquet").is_file()  # of the run before
+    assert log.begun == ["data", "vote", "denoise", "train", "baseline train"]
+
+
+@pytest.mark.parametrize(
+    ("part", "changes", "problem"),
+    [
+        ("denoise", {"policy": "flop"}, "unknown denoise 'flop'; expected one of auto, "),
+        ("denoise", {"trusted": "none.parquet"}, "trusted is none.parquet: expected gold, votes"),
+        ("bench", {"name": "flop"}, "unknown benchmark 'flop'; expected one of hhh, "),
+        ("bench", {"name": "hhh"}, "'hhh': it has no data set on the hub"),
+        ("bench", {"name": "hhh", "path": "none.jsonl"}, "none.jsonl: no such file or directory"),
+    ],
+)
+def test_what_a_late_stage_would_refuse_is_refused_first(
+    make_recipe, tmp_path, log, part, changes, problem
+):
+    recipe = make_recipe(tmp_path / "run")
+    if part == "bench":
+        wrong = recipe.model_copy(update={"bench": (BenchmarkConfig(**changes),)})
+    else:
+        wrong = recipe.model_copy(update={part: recipe.denoise.model_copy(update=changes)})
+    with pytest.raises(TamisError) as caught:
+        run_recipe(wrong, watcher=log.watcher())
+    assert problem in str(caught.value)
+    assert log.begun == []
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_benchmark_that_is_there_twice_is_refused_first(make_recipe, tmp_path, log, preferences):
+    twice = BenchmarkConfig(name="pairs", path=str(preferences))
+    recipe = make_recipe(tmp_path / "run").model_copy(update={"bench": (twice, twice)})
+    with pytest.raises(ConfigError, match="is there twice; expected files with different names"):
+        run_recipe(recipe, watcher=log.watcher())
+    assert log.begun == []
 
 
 def test_full_voters_vote_and_say_how_long_it_may_take(finished, make_recipe, tmp_path):

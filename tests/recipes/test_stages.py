@@ -11,10 +11,19 @@ from tamis.denoise.tables import read_verdicts
 from tamis.errors import ConfigError, DataError
 from tamis.evaluate.config import BenchmarkConfig
 from tamis.models.config import ModelConfig
-from tamis.recipes.stages import bench_stage, data_stage, denoise_stage, match, training_pairs
+from tamis.recipes.evidence import IN_SAMPLE
+from tamis.recipes.stages import (
+    bench_stage,
+    data_stage,
+    denoise_stage,
+    match,
+    train_stage,
+    training_pairs,
+)
 from tamis.runs import read_json
+from tamis.train.config import TrainConfig
 from tamis.vote.ballots import Ballots
-from tamis.vote.table import write_strength
+from tamis.vote.table import read_strength, write_strength
 
 
 def config(path, **settings):
@@ -160,6 +169,44 @@ def test_other_trusted_labels_are_another_stage(tmp_path, voted):
     assert not denoise_stage(tmp_path, **voted, config=config).fresh
     pq.write_table(pa.table(columns).slice(1), path)
     assert denoise_stage(tmp_path, **voted, config=config).fresh
+
+
+def test_votes_cast_in_sample_are_said_to_be(tmp_path, voted):
+    policy = DenoiseConfig(policy="auto")
+    denoise_stage(tmp_path, **voted, config=policy)
+    honest = read_json(tmp_path / "denoise" / "report.json")["wrong"]["assumption"]
+    table = read_strength(voted["strength"])
+    inside = Ballots(np.array(table["votes"].to_pylist()), None)
+    write_strength(voted["strength"], ids=table["id"].to_pylist(), ballots=inside)
+    denoise_stage(tmp_path, **voted, config=policy)
+    taken = read_json(tmp_path / "denoise" / "report.json")["wrong"]["assumption"]
+    assert taken == honest + IN_SAMPLE
+
+
+def test_a_file_called_gold_is_not_meant(tmp_path, voted, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    policy = DenoiseConfig(policy="auto", trusted="gold")
+    denoise_stage(tmp_path, **voted, config=policy)
+    (tmp_path / "gold").write_text("of another kind")
+    assert not denoise_stage(tmp_path, **voted, config=policy).fresh
+
+
+def test_pairs_without_votes_or_verdicts_are_counted(tmp_path, voted, tiny_bert):
+    table = read_strength(voted["strength"])
+    pq.write_table(table.slice(3), voted["strength"])
+    denoise_stage(tmp_path, **voted, config=DenoiseConfig(share=0.0))
+    report = read_json(tmp_path / "denoise" / "report.json")
+    assert (report["num_pairs"], report["num_without_votes"]) == (table.num_rows - 3, 3)
+    train_stage(
+        tmp_path,
+        pairs=voted["pairs"],
+        verdicts=tmp_path / "denoise" / "verdicts.parquet",
+        model=ModelConfig(path=tiny_bert),
+        config=TrainConfig(max_steps=1, batch_size=4),
+        seed=0,
+    )
+    report = read_json(tmp_path / "train" / "report.json")
+    assert (report["num_pairs"], report["num_left_out"]) == (table.num_rows - 3, {"no_verdict": 3})
 
 
 def test_a_slice_alone_is_exported(tmp_path, voted):

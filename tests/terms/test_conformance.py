@@ -5,10 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from readings import vectors_of
 
 from tamis import plugins
 from tamis.models.tokenise import encode_pairs, load_tokenizer
-from tamis.terms.view import KnownPairs, TermSettings, View
+from tamis.terms.view import Beginning, KnownPairs, TermSettings, Tokens, View
 
 NAMES = plugins.available("term")
 SCORES = torch.tensor([-1e4, -3.0, 0.0, 0.2, 5.0, 1e4])
@@ -27,14 +28,38 @@ def settings(name):
 @pytest.fixture
 def known(llama, pairs, tmp_path):
     encoded = encode_pairs(load_tokenizer(llama), pairs, max_length=256)
-    return KnownPairs(encoded, pairs, swapped_N=np.zeros(len(pairs), np.bool_), work=tmp_path)
+    is_swapped_N = np.zeros(len(pairs), np.bool_)
+    return KnownPairs(encoded, pairs, swapped_N=is_swapped_N, work=tmp_path, model=llama)
+
+
+def needs_of(name, settings):
+    ask = plugins.offered("term", name, "needs")
+    return set() if ask is None else ask(settings)
+
+
+def made_up_tokens():
+    """Six pairs of texts of three tokens that part after the first."""
+    draw = torch.Generator().manual_seed(0)
+    states_TD = torch.randn(36, 32, generator=draw, requires_grad=True)
+    embeddings_VD = torch.randn(50, 32, generator=draw)
+    ids = [[1, 5 + text, 2] for text in range(12)]
+    places = [range(3 * text, 3 * text + 3) for text in range(12)]
+    sides = (range(6), range(6, 12))
+    return Tokens(states_TD, embeddings_VD, ids, places, *map(list, sides), start_B=[1] * 6)
 
 
 @pytest.fixture
-def view(name, settings, known):
+def view(name, settings, known, llama):
     make = plugins.offered("term", name, "columns")
     made = {} if make is None else make(known, settings=settings, seed=0)
+    needs, module = needs_of(name, settings), plugins.offered("term", name, "module")
+    draw = torch.Generator().manual_seed(0)
+    views_2SD = torch.randn(2, 12, 32, generator=draw, requires_grad=True)
+    beginning = Beginning(llama, hidden_size=32, seed=0)
     return View(
+        vectors=vectors_of(views_2SD, [(n, n + 6) for n in range(6)]) if "views" in needs else None,
+        tokens=made_up_tokens() if "tokens" in needs else None,
+        module=module and module(beginning, settings=settings).train(False),
         score_chosen_B=SCORES.clone().requires_grad_(),
         score_rejected_B=SCORES.flip(0).clone().requires_grad_(),
         target_B=torch.tensor([1.0, 0.9, 0.5, 1.0, 0.7, 1.0]),
@@ -48,7 +73,7 @@ def loss_of(name, view, settings):
 
 
 def test_the_folder_has_the_promised_terms():
-    assert {"centring", "pcrm"} <= set(NAMES)
+    assert {"centring", "grm", "pcrm", "simcse", "swav"} <= set(NAMES)
 
 
 def test_its_settings_have_a_coefficient_and_descriptions(settings):
@@ -61,7 +86,9 @@ def test_it_is_finite_and_per_pair(name, view, settings):
     loss_B = loss_of(name, view, settings)
     assert loss_B.shape == SCORES.shape
     assert loss_B.dtype == torch.float32
-    sides = (view.score_chosen_B, view.score_rejected_B)
+    sides = [view.score_chosen_B, view.score_rejected_B]
+    sides += [view.vectors.views_2SD] if view.vectors else []
+    sides += [view.tokens.states_TD] if view.tokens else []
     slopes = torch.autograd.grad(loss_B.sum(), sides, allow_unused=True)
     assert torch.isfinite(loss_B).all()
     assert any(slope is not None and slope.abs().max() > 0 for slope in slopes)
@@ -69,7 +96,17 @@ def test_it_is_finite_and_per_pair(name, view, settings):
 
 
 def test_a_pair_does_not_depend_on_its_batch(name, view, settings):
+    if view.vectors:  # it is compared with the others
+        return
+    tokens = view.tokens and replace(
+        view.tokens,
+        chosen_B=view.tokens.chosen_B[1:2],
+        rejected_B=view.tokens.rejected_B[1:2],
+        start_B=view.tokens.start_B[1:2],
+    )
     alone = View(
+        tokens=tokens,
+        module=view.module,
         score_chosen_B=view.score_chosen_B[1:2],
         score_rejected_B=view.score_rejected_B[1:2],
         target_B=view.target_B[1:2],
@@ -87,8 +124,24 @@ def test_swapping_the_sides_leaves_it_unchanged(name, view, settings):
         score_rejected_B=view.score_chosen_B,
         target_B=1 - view.target_B,
         margin_B=-view.margin_B,
+        vectors=view.vectors and turned(view.vectors),
+        tokens=view.tokens and turned(view.tokens),
     )
     torch.testing.assert_close(loss_of(name, swapped, settings), loss_of(name, view, settings))
+
+
+def turned(sides):
+    return replace(sides, chosen_B=sides.rejected_B, rejected_B=sides.chosen_B)
+
+
+def test_its_module_is_a_function_of_the_seed(name, settings, llama):
+    make = plugins.offered("term", name, "module")
+    if make is None:
+        return
+    beginning = Beginning(llama, hidden_size=32, seed=3)
+    first, again = (make(beginning, settings=settings).state_dict() for _ in range(2))
+    assert first.keys() == again.keys()
+    assert all(torch.equal(value, again[key]) for key, value in first.items())
 
 
 def test_the_models_that_it_reads_are_named_by_their_settings(name, settings):

@@ -188,7 +188,7 @@ def test_a_batch_has_the_columns_of_its_own_pairs(llama):
     [
         (
             {"terms": {"pcmr": {}}},
-            r"train\.objective\.terms: unknown term 'pcmr'; expected one of centring, pcrm",
+            r"train\.objective\.terms: unknown term 'pcmr'; expected one of centring, grm, pcrm",
         ),
         (
             {"terms": {"centring": {"coeficient": 1.0}}},

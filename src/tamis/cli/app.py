@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from tamis import __version__
-from tamis.cli import review, runs, stages, study, training
+from tamis.cli import merge, principles, review, runs, stages, study, training
 
 app = typer.Typer(
     name="tamis",
@@ -28,9 +28,11 @@ app.command("init", rich_help_panel=WHOLE_RUNS)(runs.init)
 app.command("run", rich_help_panel=WHOLE_RUNS)(runs.run)
 app.command("study", rich_help_panel=WHOLE_RUNS)(study.study)
 app.command("data", rich_help_panel=STAGES)(stages.data)
+app.command("principles", rich_help_panel=STAGES)(principles.principles)
 app.command("vote", rich_help_panel=STAGES)(stages.vote)
 app.command("denoise", rich_help_panel=STAGES)(stages.denoise)
 app.command("train", rich_help_panel=STAGES)(training.train)
+app.command("merge", rich_help_panel=STAGES)(merge.merge)
 app.command("bench", rich_help_panel=STAGES)(stages.bench)
 app.command("report", rich_help_panel=STAGES)(stages.report)
 app.command("review", rich_help_panel=STAGES)(review.review)

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tamis.errors import ConfigError
+from tamis.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
+    from tamis.metrics.ensemble import Ensemble
     from tamis.models.config import ModelConfig
     from tamis.recipes.schema import Recipe
 
@@ -70,15 +71,23 @@ def seed_of(recipe: Recipe | None, seed: int | None) -> int:
 
 
 def run_dir(out: Path | None, recipe: Recipe | None, *, given: Path | None = None) -> Path:
-    """Return --out, else the run directory that was given as input, else the recipe's."""
+    """Return --out, else the run directory that was given as input, else the recipe's.
+
+    Raises:
+        ConfigError: none of them names one.
+        DataError: what was given is not there.
+    """
     if out is not None:
         return out
-    if given is not None and given.is_dir() and (given / "data").is_dir():
+    stages = () if given is None else (given / "data", given / "merge")
+    if given is not None and any(stage.is_dir() for stage in stages):
         return given
     if recipe is not None:
         return Path(recipe.out)
     if given is not None and given.is_dir():
         raise ConfigError(f"{given}: expected a run directory (it has no data/), or give --out")
+    if given is not None and not given.exists():
+        raise DataError(f"{given}: no such file or directory")
     raise ConfigError("no run directory: give --out")
 
 
@@ -90,6 +99,30 @@ def artefact(path: Path, inside: str) -> Path:
 def beside_of(path: Path, run: Path) -> Path:
     """Return the run directory that an artefact stands in, else the one written to."""
     return path if path.is_dir() else run
+
+
+def trained(path: Path) -> Path:
+    """Return the checkpoint that a run directory holds, trained or merged, or the path itself."""
+    inside = (path / stage / "checkpoint" for stage in ("train", "merge"))
+    return next((checkpoint for checkpoint in inside if checkpoint.is_dir()), path)
+
+
+def ensemble_of(num_models: int, *, how: str | None, penalty: float | None) -> Ensemble | None:
+    """Return how several models score together, or ``None`` for one.
+
+    Raises:
+        ConfigError: the options ask for what they cannot have.
+    """
+    from tamis.metrics.ensemble import Ensemble
+
+    if num_models == 1 and not (how is None and penalty is None):
+        raise ConfigError("--ensemble and --penalty put several checkpoints together, found one")
+    if penalty is not None and how != "lower":
+        raise ConfigError("--penalty belongs to --ensemble lower")
+    if num_models == 1:
+        return None
+    chosen: Any = how or "mean"
+    return Ensemble(chosen) if penalty is None else Ensemble(chosen, penalty=penalty)
 
 
 def mapping(texts: list[str] | None, *, option: str) -> dict[str, str] | None:

@@ -32,7 +32,7 @@ Epochs = Annotated[float | None, typer.Option(help="Passes over the pairs.")]
 MaxSteps = Annotated[int | None, typer.Option(help="Stop after so many steps.")]
 BatchSize = Annotated[int | None, typer.Option(help="Pairs of a step.")]
 LearningRate = Annotated[float | None, typer.Option(help="Highest learning rate.")]
-Sampler = Annotated[str | None, typer.Option(help="shuffle, group or length.")]
+Sampler = Annotated[str | None, typer.Option(help="shuffle, group, length or prioritised.")]
 LoraRank = Annotated[int | None, typer.Option(help="0 trains all weights.")]
 Quantise = Annotated[
     str | None, typer.Option(help="nf4: the trunk in 4 bits, under LoRA; needs bitsandbytes.")

@@ -9,6 +9,7 @@ from torch import nn
 from transformers import (
     AutoConfig,
     AutoModel,
+    AutoModelForCausalLM,
     AutoModelForSequenceClassification,
     PretrainedConfig,
     PreTrainedModel,
@@ -81,6 +82,18 @@ def load_trunk(config: ModelConfig) -> PreTrainedModel:
         ConfigError: the model cannot be loaded, is quantised or lacks weights.
     """
     model, missing = _load(AutoModel, config, _model_config(config), seed=0)
+    _check_complete(missing, head="", path=config.path)
+    model.train(False)
+    return model
+
+
+def load_language_model(config: ModelConfig) -> PreTrainedModel:
+    """Load the model with the language model head of its checkpoint, whose dropout is 0.
+
+    Raises:
+        ConfigError: the model cannot be loaded, is quantised or lacks weights, such as that head.
+    """
+    model, missing = _load(AutoModelForCausalLM, config, _model_config(config), seed=0)
     _check_complete(missing, head="", path=config.path)
     model.train(False)
     return model

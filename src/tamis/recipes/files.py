@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Hashable
 from pathlib import Path
+from types import UnionType
 from typing import Any, TypeVar, final
 
 import yaml
@@ -101,4 +102,6 @@ def _keys_beside(location: tuple[str | int, ...], kind: type[BaseModel]) -> list
     for part in location[:-1]:
         is_key = isinstance(part, str)
         model = model.model_fields[part].annotation if is_key else model.__args__[0]
+        if isinstance(model, UnionType):  # of a part that may be left out
+            model = model.__args__[0]
     return list(model.model_fields)

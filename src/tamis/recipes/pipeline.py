@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from tamis.evaluate.compare import compare_items
-from tamis.evaluate.config import BenchmarkConfig
+from tamis import plugins
+from tamis.evaluate import BenchmarkConfig, check_benchmarks, compare_items
+from tamis.recipes.conditioning import check_principles, principles_stage
+from tamis.recipes.evidence import trusted_file
 from tamis.recipes.files import save_recipe
 from tamis.recipes.schema import Recipe
 from tamis.recipes.stages import (
@@ -22,6 +24,7 @@ from tamis.recipes.stages import (
     train_stage,
 )
 from tamis.recipes.voting import vote_stage
+from tamis.recipes.warm import WarmRun, check_warm, warm_steps
 from tamis.report import write_report
 from tamis.runs import (
     Stage,
@@ -33,6 +36,7 @@ from tamis.runs import (
     run_stage,
     write_json,
 )
+from tamis.train.fit import checked
 
 BASELINE = "baseline"
 ITEMS = "items.parquet"
@@ -50,12 +54,18 @@ def run_recipe(recipe: Recipe, *, watcher: Watcher) -> Path:
 
 
 def run_stages(recipe: Recipe, *, watcher: Watcher, cache: Path | None = None) -> None:
-    """Run all stages of a recipe but the report. ``cache`` keeps the features of head voters."""
+    """Run all stages of a recipe but the report. ``cache`` keeps the features of head voters.
+
+    Raises:
+        ConfigError, DataError: what `check_late_stages` refuses, before the first stage; and what
+            the stages refuse.
+    """
+    check_late_stages(recipe)
     run = Path(recipe.out)
     if is_main():
         save_recipe(run / "recipe.yaml", recipe)
     pairs = run / "data" / PAIRS
-    _watched(watcher, "data", lambda: data_stage(run, config=recipe.data, model=recipe.model))
+    _read_data(recipe, run=run, watcher=watcher)
     _watched(
         watcher,
         "vote",
@@ -81,8 +91,47 @@ def run_stages(recipe: Recipe, *, watcher: Watcher, cache: Path | None = None) -
     _train_and_bench(recipe, run=run, verdicts=run / "denoise" / VERDICTS, watcher=watcher)
     if recipe.baseline:
         _train_and_bench(recipe, run=run / BASELINE, verdicts=None, watcher=watcher)
-        if (run / "bench" / ITEMS).is_file():
+        if benchmarks_of(recipe):
             _watched(watcher, "compare", lambda: compare_stage(run, seed=recipe.seed))
+
+
+def _read_data(recipe: Recipe, *, run: Path, watcher: Watcher) -> None:
+    """Write ``data/pairs.parquet``; with principles, of examples, from the pairs in ``source/``."""
+    if recipe.principles.judge is None:
+        _watched(watcher, "data", lambda: data_stage(run, config=recipe.data, model=recipe.model))
+        return
+    source = run / "source"
+    _watched(watcher, "data", lambda: data_stage(source, config=recipe.data))
+    _watched(
+        watcher,
+        "principles",
+        lambda: principles_stage(
+            run,
+            pairs=source / "data" / PAIRS,
+            config=recipe.principles,
+            model=recipe.model,
+            seed=recipe.seed,
+            notice=watcher.say,
+        ),
+    )
+
+
+def check_late_stages(recipe: Recipe) -> None:
+    """Refuse what a late stage would refuse, before the early ones have taken hours.
+
+    Raises:
+        ConfigError: an unknown policy, loss, term or benchmark, a benchmark that is there twice or
+            has no data, settings of the training that contradict each other, or a missing file of
+            trusted labels.
+        DataError: the file of a benchmark is missing.
+    """
+    plugins.load("denoise", recipe.denoise.policy)
+    trusted_file(recipe.denoise.trusted)
+    check_benchmarks(recipe.bench)
+    if recipe.principles.judge is not None:
+        check_principles(recipe.principles)
+    checked(recipe.train, model=recipe.model)
+    check_warm(recipe.warm)
 
 
 def benchmarks_of(recipe: Recipe) -> Sequence[BenchmarkConfig]:
@@ -107,22 +156,12 @@ def compare_stage(run: Path, *, seed: int) -> StageResult:
 
 def _train_and_bench(recipe: Recipe, *, run: Path, verdicts: Path | None, watcher: Watcher) -> None:
     prefix = f"{BASELINE} " if verdicts is None else ""
-    pairs = Path(recipe.out) / "data" / PAIRS
-    _watched(
-        watcher,
-        f"{prefix}train",
-        lambda: train_stage(
-            run,
-            pairs=pairs,
-            verdicts=verdicts,
-            model=recipe.model,
-            config=recipe.train,
-            seed=recipe.seed,
-        ),
-    )
+    stages = _training(recipe, run=run, verdicts=verdicts)
+    for name, stage in stages:
+        _watched(watcher, f"{prefix}{name}", stage)
     benchmarks = benchmarks_of(recipe)
     if benchmarks:
-        checkpoint = run / "train" / CHECKPOINT
+        checkpoint = run / stages[-1][0] / CHECKPOINT
         _watched(
             watcher,
             f"{prefix}bench",
@@ -130,6 +169,38 @@ def _train_and_bench(recipe: Recipe, *, run: Path, verdicts: Path | None, watche
                 run, checkpoint=checkpoint, benchmarks=benchmarks, seed=recipe.seed
             ),
         )
+
+
+def _training(
+    recipe: Recipe, *, run: Path, verdicts: Path | None
+) -> Sequence[tuple[str, Callable[[], StageResult]]]:
+    """Return the stages that make the reward model; the last one is named like its directory."""
+    data = Path(recipe.out) / "data"
+    if recipe.warm.num_members:
+        held_out = data / TEST_PAIRS
+        wanted = WarmRun(
+            run=run,
+            pairs=data / PAIRS,
+            verdicts=verdicts,
+            held_out=held_out if held_out.is_file() else None,
+            model=recipe.model,
+            train=recipe.train,
+            warm=recipe.warm,
+            seed=recipe.seed,
+        )
+        return warm_steps(wanted)
+
+    def train() -> StageResult:
+        return train_stage(
+            run,
+            pairs=data / PAIRS,
+            verdicts=verdicts,
+            model=recipe.model,
+            config=recipe.train,
+            seed=recipe.seed,
+        )
+
+    return [("train", train)]
 
 
 def _watched(watcher: Watcher, name: str, stage: Callable[[], StageResult]) -> None:

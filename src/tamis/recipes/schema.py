@@ -7,7 +7,9 @@ from pydantic import Field
 from tamis.data import DataConfig
 from tamis.denoise.config import DenoiseConfig
 from tamis.evaluate.config import BenchmarkConfig
+from tamis.merge.config import WarmConfig
 from tamis.models.config import ModelConfig
+from tamis.principles.config import PrinciplesConfig
 from tamis.train.config import TrainConfig
 from tamis.types import Config
 from tamis.vote.config import VoteConfig
@@ -19,11 +21,18 @@ class Recipe(Config):
     out: str = Field(min_length=1, description="run directory")
     model: ModelConfig = Field(description="the base of voters and of the reward model")
     data: DataConfig = Field(description="where the pairs come from and what is kept of them")
+    principles: PrinciplesConfig = Field(
+        default_factory=PrinciplesConfig,
+        description="labels by principles, which the model reads behind each answer",
+    )
     vote: VoteConfig = Field(default_factory=VoteConfig, description="who votes, and on what")
     denoise: DenoiseConfig = Field(
         default_factory=DenoiseConfig, description="what becomes of suspected labels"
     )
     train: TrainConfig = Field(default_factory=TrainConfig, description="how the model is trained")
+    warm: WarmConfig = Field(
+        default_factory=WarmConfig, description="several models from one head, and their average"
+    )
     bench: tuple[BenchmarkConfig, ...] = Field(
         (), description="benchmarks; the held-out test pairs are always one where there are any"
     )

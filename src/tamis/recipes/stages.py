@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,14 +31,16 @@ from tamis.denoise.decision import Decision, Strength, outside, to_verdicts
 from tamis.denoise.report import denoise_report
 from tamis.denoise.tables import read_verdicts, write_verdicts
 from tamis.errors import ConfigError, DataError
-from tamis.evaluate import BenchmarkConfig, GapScores, bench
-from tamis.models.checkpoint import load_scorer
+from tamis.evaluate import BenchmarkConfig, bench
+from tamis.metrics.ensemble import Ensemble
 from tamis.models.config import ModelConfig
-from tamis.models.score import score_pairs
 from tamis.models.source import locate
 from tamis.models.tokenise import load_tokenizer, make_fit_check
+from tamis.principles.layout import Layout
+from tamis.principles.scoring import score_under
 from tamis.recipes.card import complete_card
-from tamis.recipes.evidence import estimate, people_votes
+from tamis.recipes.evidence import estimate, people_votes, trusted_file
+from tamis.recipes.scoring import scorer_of
 from tamis.runs import (
     Stage,
     StageResult,
@@ -48,6 +51,7 @@ from tamis.runs import (
     write_parquet,
 )
 from tamis.train.arguments import EVENTS
+from tamis.train.assemble import assemble
 from tamis.train.config import TrainConfig
 from tamis.train.fit import fit
 from tamis.types import Pair, Verdict
@@ -99,14 +103,16 @@ def denoise_stage(
     """
     inputs = {"strength": fingerprint(strength), "pairs": fingerprint(pairs)}
     known = config.model_dump()
-    if config.trusted is not None and Path(config.trusted).is_file():
-        known["trusted"], inputs["trusted"] = "file", fingerprint(Path(config.trusted))
+    labels = trusted_file(config.trusted)
+    if labels is not None:
+        known["trusted"], inputs["trusted"] = "file", fingerprint(labels)
     settings = {"denoise": known, "strict": strict, "seed": seed}
     stage = Stage(run / "denoise", settings, inputs, notes={"trusted": config.trusted})
 
     def produce(out: Path, _: Path) -> None:
         table = read_strength(strength)
-        chosen = match(training_pairs(pairs), table["id"].to_pylist(), where=strength)
+        known_pairs = training_pairs(pairs)
+        chosen = match(known_pairs, table["id"].to_pylist(), where=strength)
         mean_N, std_N = (np.asarray(table[name].to_numpy()) for name in ("mean", "std"))
         found = estimate(chosen, mean_N=mean_N, trusted=config.trusted, seed=seed)
         wrong_N = None if found is None else found.wrong.wrong_N
@@ -118,9 +124,11 @@ def denoise_stage(
         exported = export_pairs(out / "export.jsonl", chosen, verdicts, strict=strict)
         write_verdicts(out / VERDICTS, verdicts)
         report = denoise_report(chosen, verdicts, config=config)
+        report["num_without_votes"] = len(known_pairs) - len(chosen)
         if found is not None:
+            in_sample = table["votes"].equals(table["in_sample_votes"])
             write_parquet(out / WRONG, found.table(ids))
-            report["wrong"] = found.report()
+            report["wrong"] = found.report(in_sample=in_sample)
         write_json(out / REPORT, {**report, "export": asdict(exported)})
 
     return run_stage(stage, produce)
@@ -137,9 +145,10 @@ def train_stage(
 ) -> StageResult:
     """Train a reward model on pairs and verdicts: ``train/checkpoint``.
 
-    Without verdicts every label counts as it is.
+    Without verdicts every label counts as it is; with them, pairs that have none are left out and
+    counted.
     """
-    inputs = {"pairs": fingerprint(pairs), **model_input(model)}
+    inputs = {"pairs": fingerprint(pairs), **model_input(model), **objective_inputs(config)}
     if verdicts is not None:
         inputs["verdicts"] = fingerprint(verdicts)
     settings = {"train": config.identity(), "model": model_settings(model), "seed": seed}
@@ -147,6 +156,7 @@ def train_stage(
 
     def produce(out: Path, work: Path) -> None:
         chosen: Sequence[Pair] = training_pairs(pairs)
+        num_pairs = len(chosen)
         if verdicts is None:
             decided = [Verdict(id_) for id_ in pair_ids(chosen).to_pylist()]
         else:
@@ -161,6 +171,8 @@ def train_stage(
             work=work / "train",
             out=out / CHECKPOINT,
         )
+        if num_pairs > len(chosen):
+            report["num_left_out"]["no_verdict"] = num_pairs - len(chosen)
         if is_main():
             held_out = held_out_pairs(pairs)
             complete_card(
@@ -175,28 +187,48 @@ def train_stage(
 
 
 def bench_stage(
-    run: Path, *, checkpoint: Path, benchmarks: Sequence[BenchmarkConfig], seed: int
+    run: Path,
+    *,
+    checkpoint: Path,
+    benchmarks: Sequence[BenchmarkConfig],
+    seed: int,
+    principles: Sequence[str] = (),
+    layout: Layout = "prompt_first",
+    others: Sequence[Path] = (),
+    ensemble: Ensemble | None = None,
 ) -> StageResult:
-    """Score benchmarks with a checkpoint: ``bench/items.parquet`` and a report with intervals."""
+    """Score benchmarks with a checkpoint: ``bench/items.parquet`` and a report with intervals.
+
+    ``principles`` are the words of those under which the answers are scored (`score_under`). With
+    ``others``, the scores are those of all checkpoints together, by default their mean.
+    """
     if not benchmarks:
         raise ConfigError("no benchmark to run: name one with --on, or hold out test pairs")
     inputs = {"checkpoint": fingerprint(checkpoint)}
     for number, benchmark in enumerate(benchmarks):
         if benchmark.path is not None:
             inputs[f"{number} {benchmark.name}"] = source_fingerprint(benchmark.path)
-    settings = {"bench": [b.model_dump(exclude={"path"}) for b in benchmarks], "seed": seed}
+    settings: dict[str, Any] = {
+        "bench": [b.model_dump(exclude={"path"}) for b in benchmarks],
+        "seed": seed,
+    }
+    if principles:
+        settings |= {"principles": list(principles), "layout": layout}
+    together = ensemble or Ensemble()
+    if others:
+        inputs |= {f"checkpoint {n}": fingerprint(path) for n, path in enumerate(others, start=1)}
+        settings["ensemble"] = asdict(together)
     stage = Stage(run / "bench", settings, inputs)
 
     def produce(out: Path, _: Path) -> None:
-        scorer = load_scorer(str(checkpoint))
-
-        def score(pairs: Sequence[Pair]) -> GapScores:
-            found = score_pairs(scorer.model, scorer.tokenizer, pairs, max_length=scorer.max_length)
-            return GapScores(found.chosen_N, found.rejected_N)
-
-        result = bench(benchmarks, score=score, seed=seed)
+        score = partial(score_under, texts=principles, layout=layout)
+        scorer = scorer_of([checkpoint, *others], ensemble=together, score=score)
+        result = bench(benchmarks, score=scorer, seed=seed)
         write_parquet(out / "items.parquet", result.items)
-        write_json(out / REPORT, result.report)
+        under: dict[str, Any] = {"principles": list(principles)} if principles else {}
+        if others:
+            under["ensemble"] = {"num_models": 1 + len(others), **asdict(together)}
+        write_json(out / REPORT, result.report | under)
 
     return run_stage(stage, produce)
 
@@ -254,6 +286,18 @@ def model_input(model: ModelConfig | None) -> dict[str, str]:
     if model.chat_template is not None:
         inputs["chat_template"] = fingerprint(Path(model.chat_template))
     return inputs
+
+
+def objective_inputs(train: TrainConfig) -> dict[str, str]:
+    """Return the fingerprints of what the objective reads beside pairs, as inputs of a stage.
+
+    Raises:
+        ConfigError: see `assemble`; or a model that a term reads is not there.
+    """
+    reads = assemble(train).reads
+    inputs = {name: source_fingerprint(locate(path)) for name, path in reads.items()}
+    meta = train.objective.meta
+    return inputs if meta is None else {**inputs, "meta": source_fingerprint(meta.path)}
 
 
 def model_settings(model: ModelConfig | None) -> dict[str, Any] | None:

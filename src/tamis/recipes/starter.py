@@ -33,6 +33,30 @@ data:
   # limit: 1000               # read so many rows at most
   # seed: 0                   # draws the held-out prompts
 
+principles:                   # a model that follows principles named when it scores; off without
+  # judge: endpoint           # a judge: length, scores (a file), or endpoint (a chat model)
+  # scores: judged.jsonl      # of the judge scores: id, principle, score_12 and score_21, or margin
+  # file: principles.yaml     # principles of your own (default: those that Tamis ships)
+  # names: [concise, honest]  # draw from these (default: all)
+  layout: prompt_first        # or answer_first: the published order, shares nothing in a batch
+  passes: 4                   # examples of a pair
+  most: 8                     # principles of an example at most, ...
+  stop_prob: 0.2              # ... their number geometric with this probability
+  negate_prob: 0.5            # a principle is turned into its opposite this often
+  label_noise: 0.0            # share of training labels turned (published: 0.1)
+  endpoint:                   # an OpenAI-compatible chat model
+    # url: http://localhost:8000/v1
+    # model: my-judge
+    api_key_env: OPENAI_API_KEY   # where the key is, if one is needed
+    read: logprobs            # or choice: the letter that is named
+    max_tokens: 8             # of an answer; more for models that think first
+    timeout_s: 60.0           # seconds to wait for an answer
+    retries: 5                # further tries after a failed one, ...
+    wait_s: 1.0               # ... this long after the first, then twice as long, and so on
+    workers: 4                # questions asked at once
+    prompt_price: 0.0         # of a million tokens read, for the line on costs
+    answer_price: 0.0         # of a million tokens written
+
 vote:
   kind: head                  # head: linear heads on frozen features, minutes on a laptop
                               # branch: heads and updates of the top blocks, in one pass
@@ -76,8 +100,15 @@ train:
     # loss_settings: {q: 0.7} # of generalised_cross_entropy; gamma of focal, flip_rate of
                               # noise_corrected (default: each loss's own)
     # terms: {centring: {coefficient: 0.01}, pcrm: {prior: length}}   # scores around zero; gaps
-                              # bounded by how alike the answers are (default: none)
+                              # bounded by how alike the answers are; simcse and swav: texts told
+                              # apart; grm: the model goes on writing answers (default: none)
     form: sequence            # or token: compare answers token by token, as published with pcrm
+    views: {dropout: 0.05, where: read}   # two views of a text, for simcse and swav; where: inside
+                              # uses the model's own dropout, in two passes
+    # meta: {path: samples.jsonl, eta: 5.0e-6, prompts: 16}   # the MetaRM step: keep the scores of
+                              # unlabelled responses to one prompt apart (default: none)
+    # priorities: {alpha: 0.6, uniform_frac: 0.1, least: 0.05, most: 0.95, beta: 1.0}   # of the
+                              # sampler prioritised; beta: annealed or measured, from beta_start
   epochs: 1.0
   # max_steps: 1000           # stop early
   batch_size: 16              # pairs of an optimiser step
@@ -86,10 +117,13 @@ train:
   weight_decay: 0.0
   sampler: shuffle            # or group: fill a batch from few prompts, score repeats once
                               # or length: fill it with pairs of similar length, pad less
+                              # or prioritised: draw hard pairs more often, and weigh them less
   lora:                       # low-rank adapters instead of all weights
     rank: 0                   # above 0: LoRA; the checkpoint is merged, the adapter kept beside it
     # alpha: 16               # scale of the adapters (default: 2 x rank)
     # quantise: nf4           # the frozen trunk in 4 bits, QLoRA; needs bitsandbytes (default none)
+    part: all                 # without LoRA; or head: the head alone, on a frozen trunk
+    head_dropout: 0.0         # share of the head's inputs that is zeroed while training
   compute:                    # how a step is computed; none of it changes what is learnt
     # micro_batch_size: 4     # pairs computed at once (default: batch_size); saves memory
     # gradient_checkpointing: true   # saves more memory, takes a third more time (default false)
@@ -103,6 +137,16 @@ train:
     holdout_frac: 0.0         # above 0: hold out whole groups, evaluate on them, keep the best step
     # eval_every: 100         # steps between evaluations (default: a tenth of the run, at least 50)
     # patience: 3             # stop after 3 evaluations without a lower loss (default: never)
+
+warm:                         # several models from one trained head, averaged into one (WARM)
+  num_members: 0              # above 0: so many (published: 6) instead of one; costs as many runs
+  learning_rates: [1.0e-5, 4.0e-5, 1.0e-4]   # of a member, one of these is drawn
+  head_dropouts: [0.05, 0.1]  # likewise; data orders differ, too
+  probe_epochs: 1.0           # the head is trained first, on a frozen trunk
+  probe_learning_rate: 1.0e-3
+  method: uniform             # or greedy: keep members that do not lower validation accuracy
+  # validation: valid.jsonl   # pairs to compare members on (default: the held-out test pairs)
+  curves: next                # accuracy between each member and the next; or all, none
 
 bench: []                     # beside the held-out pairs, for example:
   # - {name: hhh, path: hhh.jsonl}                 # a benchmark, from its file

@@ -1,6 +1,7 @@
 """What a term sees: of a batch while training runs, and of all pairs before.
 
-Shapes: B pairs of a batch, N pairs of the data set.
+Shapes: B pairs of a batch, N pairs of the data set, S distinct sequences of a batch, T tokens of a
+batch, D hidden, V vocabulary.
 """
 
 from __future__ import annotations
@@ -8,18 +9,21 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
-from torch import Tensor
+from torch import Tensor, nn
 
+from tamis.models.config import ModelConfig
 from tamis.models.tokenise import EncodedPair
 from tamis.types import Config, Pair
 
 CHUNK_PAIRS = 512
 
 Columns = dict[str, NDArray[np.float32]]
+Need = Literal["views", "tokens"]
 
 
 class TermSettings(Config):
@@ -29,11 +33,51 @@ class TermSettings(Config):
 
 
 @dataclass(frozen=True, slots=True)
+class Vectors:
+    """What the output layer reads of each distinct sequence of a batch, in two views.
+
+    Attributes:
+        views_2SD: float32; each view has parts of it dropped out at random, while training.
+        chosen_B: which of the S sequences is the chosen side of each pair.
+        rejected_B: the same of the rejected side.
+    """
+
+    views_2SD: Tensor
+    chosen_B: Tensor
+    rejected_B: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """The tokens of a batch, and the states in which a decoder has read them.
+
+    Attributes:
+        states_TD: the trunk's last states at all tokens, as the batch was laid out.
+        embeddings_VD: the trunk's input embeddings, with which many models predict, too.
+        ids: token ids of each distinct sequence [S].
+        places: where in ``states_TD`` each of its tokens is [S].
+        chosen_B: which of the S sequences is the chosen side of each pair.
+        rejected_B: the same of the rejected side.
+        start_B: how many tokens the two sides of a pair begin with in common.
+    """
+
+    states_TD: Tensor
+    embeddings_VD: Tensor
+    ids: Sequence[Sequence[int]]
+    places: Sequence[Sequence[int]]
+    chosen_B: Sequence[int]
+    rejected_B: Sequence[int]
+    start_B: Sequence[int]
+
+
+@dataclass(frozen=True, slots=True)
 class View:
     """What a term sees of B pairs, turned so that target >= 0.5; all float32.
 
-    With ``form: token`` each pair is there once for every place at which it is read, with the
-    scores at that place, and the mean over its places is taken afterwards.
+    A term without needs sees each pair once for every place at which it is read, with the scores at
+    that place, and the mean over its places is taken afterwards: with ``form: token`` at every
+    token, and in both views where another term needs them. A term with needs sees each pair once,
+    with the scores of its whole texts.
 
     Attributes:
         score_chosen_B: rewards of the answers believed better.
@@ -41,6 +85,9 @@ class View:
         target_B: P(chosen is better), in [0.5, 1].
         margin_B: the required gap, signed.
         columns: the term's own numbers of each pair, by name.
+        vectors: for terms that need ``views``.
+        tokens: for terms that need ``tokens``.
+        module: the term's own module, for terms that have one.
     """
 
     score_chosen_B: Tensor
@@ -48,6 +95,9 @@ class View:
     target_B: Tensor
     margin_B: Tensor
     columns: Mapping[str, Tensor]
+    vectors: Vectors | None = None
+    tokens: Tokens | None = None
+    module: nn.Module | None = None
 
     @property
     def delta_B(self) -> Tensor:  # noqa: N802
@@ -64,12 +114,14 @@ class KnownPairs:
         pairs: their texts, as they are stored; perhaps on disk.
         swapped_N: which of ``pairs`` have to be turned.
         work: a folder for what is computed at length, so that a run that was killed finds it.
+        model: the model that training starts from.
     """
 
     encoded: Sequence[EncodedPair]
     pairs: Sequence[Pair]
     swapped_N: NDArray[np.bool_]
     work: Path
+    model: ModelConfig | None = None
 
     def oriented(self) -> Iterator[list[Pair]]:
         """Give the texts of all pairs, turned, 512 pairs at a time."""
@@ -77,3 +129,18 @@ class KnownPairs:
             chunk = self.pairs[start : start + CHUNK_PAIRS]
             swapped = self.swapped_N[start : start + CHUNK_PAIRS]
             yield [pair.swapped() if s else pair for pair, s in zip(chunk, swapped, strict=True)]
+
+
+@dataclass(frozen=True, slots=True)
+class Beginning:
+    """What the module of a term is made from.
+
+    Attributes:
+        model: the model that training starts from.
+        hidden_size: dimensions of the vector that the output layer reads.
+        seed: of whatever is drawn.
+    """
+
+    model: ModelConfig
+    hidden_size: int
+    seed: int

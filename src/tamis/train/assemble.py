@@ -9,19 +9,23 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from typing import get_args
 
 import numpy as np
 from pydantic import ValidationError
+from torch import nn
 
 from tamis import plugins
 from tamis.errors import ConfigError, shorten
 from tamis.losses.settings import ranks, with_settings
-from tamis.terms.view import Columns, KnownPairs, TermSettings
+from tamis.terms.view import Beginning, Columns, KnownPairs, Need, TermSettings
 from tamis.train.config import TermValue, TrainConfig
 from tamis.train.dataset import TrainingSet
 from tamis.train.objective import Objective, WeightedTerm, base_objective
 from tamis.train.rankings import check_rankable
-from tamis.train.reading import read_last, read_tokens
+from tamis.train.reading import Read, read_last, read_tokens
+from tamis.train.tokens import with_tokens
+from tamis.train.views import read_views
 
 SETTINGS, WHERE = "train.objective.loss_settings", "train.objective.terms"
 
@@ -36,6 +40,8 @@ class Assembled:
         ranks: the base loss looks at all pairs that a text wins in a batch.
         columns: of each term that there is, the function that makes its columns.
         reads: the models whose files make columns, by term and setting (`pcrm.encoder`).
+        needs: what terms ask for beside scores, and the first term that asks for it.
+        modules: of each term that has one, the function that makes the part that is trained.
     """
 
     loss: str
@@ -43,6 +49,8 @@ class Assembled:
     ranks: bool
     columns: Mapping[str, Callable[[KnownPairs, int], Columns]]
     reads: Mapping[str, str]
+    needs: Mapping[Need, str]
+    modules: Mapping[str, Callable[[Beginning], nn.Module]]
 
     def check(self, data: TrainingSet) -> None:
         """Check that the verdicts are such as the base loss can read.
@@ -87,20 +95,32 @@ def assemble(train: TrainConfig) -> Assembled:
     terms: list[WeightedTerm] = []
     columns: dict[str, Callable[[KnownPairs, int], Columns]] = {}
     reads: dict[str, str] = {}
+    needs: dict[Need, str] = {}
+    modules: dict[str, Callable[[Beginning], nn.Module]] = {}
     for name, content in chosen.terms.items():
         with _at(WHERE):
             term = plugins.load("term", name)
         settings = _settings(name, content)
-        terms.append(WeightedTerm(name, settings.coefficient, partial(term, settings=settings)))
         columns[name] = _maker(name, settings)
         reads |= {f"{name}.{key}": path for key, path in _models_read(name, settings).items()}
+        own_needs = _needs(name, settings)
+        needs = dict.fromkeys(own_needs, name) | needs
+        modules |= _module_makers(name, settings)
+        loss_of = partial(term, settings=settings)
+        terms.append(WeightedTerm(name, settings.coefficient, loss_of, own_needs, name in modules))
+    _check_needs(train, needs)
     objective = base_objective(
-        phi,
-        coefficient=chosen.base_coefficient,
-        terms=terms,
-        read=read_last if chosen.form == "sequence" else read_tokens,
+        phi, coefficient=chosen.base_coefficient, terms=terms, read=_read(train, needs)
     )
-    return Assembled(train.loss, objective, ranks(phi), columns=columns, reads=reads)
+    return Assembled(
+        train.loss,
+        objective,
+        ranks(phi),
+        columns=columns,
+        reads=reads,
+        needs=needs,
+        modules=modules,
+    )
 
 
 @contextmanager
@@ -154,3 +174,58 @@ def _maker(name: str, settings: TermSettings) -> Callable[[KnownPairs, int], Col
 def _models_read(name: str, settings: TermSettings) -> dict[str, str]:
     reads = plugins.offered("term", name, "reads")
     return {} if reads is None else dict(reads(settings))
+
+
+def _needs(name: str, settings: TermSettings) -> frozenset[Need]:
+    ask = plugins.offered("term", name, "needs")
+    asked = frozenset() if ask is None else frozenset(ask(settings))
+    for need in asked - set(get_args(Need)):
+        raise ConfigError(
+            f"term {name!r} needs {need!r}; expected one of {', '.join(get_args(Need))}"
+        )
+    return asked
+
+
+def _module_makers(
+    name: str, settings: TermSettings
+) -> dict[str, Callable[[Beginning], nn.Module]]:
+    make = plugins.offered("term", name, "module")
+    return {} if make is None else {name: lambda beginning: make(beginning, settings=settings)}
+
+
+def _check_needs(train: TrainConfig, needs: Mapping[Need, str]) -> None:
+    """Check what the settings say of terms that read more than scores.
+
+    Raises:
+        ConfigError: they do not go together.
+    """
+    views = train.objective.views
+    for term in needs.values():
+        if train.compute.fsdp != "none":
+            raise ConfigError(
+                f"{WHERE}.{term} reads states of the model, and fsdp is {train.compute.fsdp}, "
+                "which gives weights back before they could be read; leave fsdp out (DDP works)"
+            )
+    if "views" not in needs:
+        return
+    where = f"{WHERE}.{needs['views']} compares two views of a text"
+    if train.objective.form == "token":
+        raise ConfigError(f"{where}, and form is token; choose form sequence")
+    if views.where == "inside" and "tokens" in needs:
+        raise ConfigError(
+            f"{where}, made inside the model, and {WHERE}.{needs['tokens']} reads tokens, which "
+            "takes one pass; choose views.where read"
+        )
+    if views.where == "inside" and train.compute.gradient_checkpointing:
+        raise ConfigError(
+            f"{where}, made inside the model, and gradient_checkpointing is on, which would draw "
+            "other dropout on the way back; choose views.where read, or switch it off"
+        )
+
+
+def _read(train: TrainConfig, needs: Mapping[Need, str]) -> Read:
+    if "views" in needs:
+        read = read_views(train.objective.views)
+    else:
+        read = read_last if train.objective.form == "sequence" else read_tokens
+    return with_tokens(read) if "tokens" in needs else read

@@ -6,10 +6,22 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
+from tamis.train.step_config import MetaConfig, PriorityConfig
 from tamis.types import Config
 
 Tracker = Literal["tensorboard", "trackio", "wandb"]
 TermValue = bool | int | float | str | None
+
+
+class ViewsConfig(Config):
+    """Two views of each text, for terms that compare them; nothing else reads this."""
+
+    dropout: float = Field(0.05, gt=0, lt=1, description="share of the numbers that is dropped out")
+    where: Literal["read", "inside"] = Field(
+        "read",
+        description="read: of the vector that the head reads; inside: by the model's own dropout "
+        "modules, in two passes",
+    )
 
 
 class ObjectiveConfig(Config):
@@ -29,6 +41,16 @@ class ObjectiveConfig(Config):
         description="token compares answers at every token from the first that differs, not at "
         "their last alone; decoders only, rows padded",
     )
+    views: ViewsConfig = Field(
+        default_factory=ViewsConfig,
+        description="how terms that compare two views of a text get them",
+    )
+    meta: MetaConfig | None = Field(
+        None, description="the MetaRM step: keeps the scores of unlabelled responses apart"
+    )
+    priorities: PriorityConfig | None = Field(
+        None, description="settings of the sampler prioritised; None = its defaults"
+    )
 
     @model_validator(mode="after")
     def _check_something(self) -> ObjectiveConfig:
@@ -41,7 +63,7 @@ class ObjectiveConfig(Config):
 
 
 class AdapterConfig(Config):
-    """Low-rank adapters (LoRA) instead of all weights."""
+    """Which weights are trained: all, low-rank adapters (LoRA), or the head alone."""
 
     rank: int = Field(
         0, ge=0, description="rank of LoRA on all linear layers; 0 = all weights are trained"
@@ -52,6 +74,14 @@ class AdapterConfig(Config):
     quantise: Literal["none", "nf4"] = Field(
         "none", description="nf4 keeps the frozen trunk in 4 bits (QLoRA); needs bitsandbytes"
     )
+    part: Literal["all", "head"] = Field(
+        "all",
+        description="what is trained without LoRA; head = the head alone, on a frozen trunk (a "
+        "linear probe)",
+    )
+    head_dropout: float = Field(
+        0.0, ge=0, lt=1, description="share of the head's inputs that is zeroed while training"
+    )
 
     @model_validator(mode="after")
     def _check_rank(self) -> AdapterConfig:
@@ -60,6 +90,8 @@ class AdapterConfig(Config):
                 f"quantise is {self.quantise} and rank is 0; 4-bit weights cannot be trained, "
                 "choose a rank above 0"
             )
+        if self.rank > 0 and self.part == "head":
+            raise ValueError(f"part is head and rank is {self.rank}; choose one of the two")
         return self
 
 
@@ -139,10 +171,11 @@ class TrainConfig(Config):
     learning_rate: float = Field(2e-5, gt=0, description="highest learning rate of AdamW")
     warmup_frac: float = Field(0.1, ge=0, le=1, description="share of the steps that warm up")
     weight_decay: float = Field(0.0, ge=0, description="decoupled weight decay of AdamW")
-    sampler: Literal["shuffle", "group", "length"] = Field(
+    sampler: Literal["shuffle", "group", "length", "prioritised"] = Field(
         "shuffle",
         description="group fills a batch from few prompts, so that repeated texts are scored "
-        "once; length fills it with pairs of similar length, so that less is padding",
+        "once; length fills it with pairs of similar length, so that less is padding; prioritised "
+        "draws pairs that the model is wrong about more often, and weighs them less",
     )
     lora: AdapterConfig = Field(
         default_factory=AdapterConfig, description="low-rank adapters instead of all weights"
@@ -165,6 +198,11 @@ class TrainConfig(Config):
             raise ValueError(
                 f"fsdp is {self.compute.fsdp} and quantise is {self.lora.quantise}; choose one"
             )
+        if self.objective.priorities is not None and self.sampler != "prioritised":
+            raise ValueError(
+                f"objective.priorities is set and sampler is {self.sampler}; choose sampler "
+                "prioritised, or leave the priorities out"
+            )
         if self.objective.form == "token" and self.compute.rows not in ("auto", "padded"):
             raise ValueError(
                 f"form is token and rows is {self.compute.rows}; tokens are scored in padded rows "
@@ -175,5 +213,7 @@ class TrainConfig(Config):
         return self
 
     def identity(self) -> dict[str, Any]:
-        """Return all settings but those that only say where curves are sent."""
-        return self.model_dump(exclude={"watch": {"trackers", "run_name"}})
+        """Return all settings but those that say where curves are sent, or where a file lies."""
+        return self.model_dump(
+            exclude={"watch": {"trackers", "run_name"}, "objective": {"meta": {"path"}}}
+        )

@@ -7,32 +7,46 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
+from transformers import TrainingArguments
 
 from tamis.data import select_pairs
+from tamis.data.responses import check_responses
 from tamis.errors import ConfigError
 from tamis.models.checkpoint import save_checkpoint
 from tamis.models.config import ModelConfig
 from tamis.models.load import to_accelerator
 from tamis.models.rows.choose import choose_rows
 from tamis.models.rows.plan import RowPlan
-from tamis.models.source import quiet
+from tamis.models.source import locate, quiet
+from tamis.models.start import start_of
 from tamis.models.tokenise import load_tokenizer, pad_id_of
 from tamis.runs import is_main, progress
 from tamis.runs.processes import from_main
 from tamis.terms.view import Columns, KnownPairs
+from tamis.train.added import added_steps
 from tamis.train.arguments import check_trackers, steps_of, training_arguments
 from tamis.train.assemble import Assembled, assemble
-from tamis.train.build import RewardModel, base_of, dequantised_state, rebuilt, trainable_model
+from tamis.train.build import (
+    RewardModel,
+    base_of,
+    check_trainable,
+    dequantised_state,
+    rebuilt,
+    trainable_model,
+)
 from tamis.train.collate import make_collate
 from tamis.train.config import TrainConfig
 from tamis.train.dataset import TrainingSet, training_set
+from tamis.train.equip import check_readable, equip
+from tamis.train.modules import detach
 from tamis.train.parts import cut_parts, split_pairs
 from tamis.train.reading import token_head
 from tamis.train.record import card_rows, training_report
-from tamis.train.shard import shard
+from tamis.train.shard import holds_shards, shard
+from tamis.train.sharded import ShardedTrainer
 from tamis.train.trainer import PairTrainer, last_complete, stopped_at
 from tamis.types import Pair, Verdict
 
@@ -63,27 +77,24 @@ def fit(
             diverged, or a directory cannot be written.
     """
     started = time.monotonic()
-    assembled = assemble(train)
-    check_trackers(train.watch)
+    assembled = checked(train, model=model)
     tokenizer = load_tokenizer(model)
     pad_id, max_length = pad_id_of(tokenizer), int(tokenizer.model_max_length)
     data = training_set(pairs, verdicts, tokenizer=tokenizer, max_length=max_length, work=work)
-    assembled.check(data)
-    columns = _columns(assembled, data, pairs=pairs, seed=seed, work=work)
+    columns = _columns(assembled, data, pairs=pairs, model=model, seed=seed, work=work)
     split = split_pairs(data, train, seed=seed)
-    last = last_complete(work)
-    num_steps = steps_of(train, num_pairs=len(split.train_N))
     with quiet():
-        arguments = training_arguments(
-            train, num_pairs=len(split.train_N), num_steps=num_steps, seed=seed, work=work
-        )
+        arguments = _arguments(train, num_pairs=len(split.train_N), seed=seed, work=work)
         reward_model = trainable_model(model, train, seed=seed, pad_token_id=pad_id)
-        plan = _prepare(reward_model, train, max_length=max_length)
-    # a run that stopped early has no step left to make
-    arguments.max_steps = stopped_at(last) or num_steps
+        start = start_of(base_of(reward_model), tokenizer, config=model) if is_main() else None
+        plan = _prepare(reward_model, train, assembled, max_length=max_length)
+        equip(reward_model, assembled, model=model, arguments=arguments)
     parts = cut_parts(data, split, train=train, arguments=arguments, ranks=assembled.ranks)
+    added = added_steps(
+        train, data, split=split, pairs=pairs, tokenizer=tokenizer, plan=plan, arguments=arguments
+    )
     with quiet(), progress("training", total=arguments.max_steps) as advance:
-        trainer = PairTrainer(
+        trainer = _trainer_for(reward_model)(
             reward_model,
             arguments,
             objective=assembled.objective,
@@ -92,20 +103,51 @@ def fit(
             held_out=parts.held_out,
             patience=train.watch.patience,
             on_step=advance,
+            added=added,
         )
-        trainer.train(resume_from_checkpoint=last)
+        trainer.train(resume_from_checkpoint=last_complete(work))
+        of_added = added.report(trainer)
         trained = _trained(trainer, reward_model, model=model, train=train, seed=seed)
     report = training_report(train, data, split=split, state=trainer.state)
-    report |= {"rows": asdict(plan), **parts.facts}
+    report |= {"rows": asdict(plan), **parts.facts, **of_added}
     if trainer.is_world_process_zero():
-        save_checkpoint(trained, tokenizer, out, card=card_rows(train, report, seed=seed))
+        card = card_rows(train, report, seed=seed)
+        save_checkpoint(trained, tokenizer, out, card=card, start=start)
     return {**report, "timing": {"elapsed_s": round(time.monotonic() - started, 3)}}
 
 
+def checked(train: TrainConfig, *, model: ModelConfig) -> Assembled:
+    """Return the objective, once all is checked that takes neither data nor weights.
+
+    Raises:
+        ConfigError: there is no such loss, term or setting, settings contradict each other, or a
+            package or a model that a term reads is missing.
+        DataError: there is no meta set.
+    """
+    check_trackers(train.watch)
+    check_trainable(model, train)
+    assembled = assemble(train)
+    for path in assembled.reads.values():
+        locate(path)
+    if train.objective.meta is not None:
+        check_responses(train.objective.meta.path)
+    return assembled
+
+
 def _columns(
-    assembled: Assembled, data: TrainingSet, *, pairs: Sequence[Pair], seed: int, work: Path
+    assembled: Assembled,
+    data: TrainingSet,
+    *,
+    pairs: Sequence[Pair],
+    model: ModelConfig,
+    seed: int,
+    work: Path,
 ) -> dict[str, Columns]:
-    """Return what the terms know of all pairs; the main process computes it for all."""
+    """Check that the loss can read the verdicts, and return what the terms know of all pairs.
+
+    The main process computes it for all.
+    """
+    assembled.check(data)
     if not assembled.columns:
         return {}
     known = KnownPairs(
@@ -113,11 +155,28 @@ def _columns(
         pairs=select_pairs(pairs, data.source_N),
         swapped_N=data.swapped_N,
         work=work,
+        model=model,
     )
     return from_main(assembled.known(known, seed=seed) if is_main() else {})
 
 
-def _prepare(reward_model: RewardModel, train: TrainConfig, *, max_length: int) -> RowPlan:
+def _arguments(train: TrainConfig, *, num_pairs: int, seed: int, work: Path) -> TrainingArguments:
+    num_steps = steps_of(train, num_pairs=num_pairs)
+    arguments = training_arguments(
+        train, num_pairs=num_pairs, num_steps=num_steps, seed=seed, work=work
+    )
+    # a run that stopped early has no step left to make
+    arguments.max_steps = stopped_at(last_complete(work)) or num_steps
+    return arguments
+
+
+def _trainer_for(model: RewardModel) -> type[PairTrainer]:
+    return ShardedTrainer if holds_shards(model) else PairTrainer
+
+
+def _prepare(
+    reward_model: RewardModel, train: TrainConfig, assembled: Assembled, *, max_length: int
+) -> RowPlan:
     """Bring the model to its device, choose its rows, and shard it where that is ours to do."""
     base, rows = base_of(reward_model), train.compute.rows
     is_spread = train.compute.fsdp != "none"
@@ -132,7 +191,9 @@ def _prepare(reward_model: RewardModel, train: TrainConfig, *, max_length: int) 
                 "form is token, which works neither with FSDP nor with DeepSpeed; launch with DDP, "
                 "or choose form sequence"
             )
-    plan = choose_rows(base, wanted=rows, max_length=max_length)
+    check_readable(base, assembled, views=train.objective.views, is_spread=is_spread_by_launcher)
+    states: Literal["scored", "all"] = "all" if "tokens" in assembled.needs else "scored"
+    plan = choose_rows(base, wanted=rows, max_length=max_length, states=states)
     if is_spread and not torch.accelerator.is_available():
         shard(reward_model)
     return plan
@@ -147,6 +208,7 @@ def _trained(
     seed: int,
 ) -> RewardModel:
     """Return the trained model, whole and not quantised, on the main process (all call)."""
+    detach(reward_model)
     if trainer.is_sharded:
         state = trainer.whole_state()
     elif train.lora.quantise != "none":

@@ -29,7 +29,8 @@ class Parts:
     """The micro-batches of a run.
 
     Attributes:
-        training: of all steps.
+        training: of all steps; none where they are drawn on the way (see
+            `tamis.train.prioritised`).
         held_out: of an evaluation.
         facts: what the report says of them.
     """
@@ -68,15 +69,17 @@ def cut_parts(
         DataError: fewer pairs are held out than there are processes.
     """
     world, prompts = arguments.world_size, data.prompts
-    batches = training_batches(
-        prompts[split.train_N],
-        batch_size=train.batch_size,
-        sampler=train.sampler,
-        seed=arguments.seed,
-        num_steps=arguments.max_steps,
-        length_N=data.length_N[split.train_N],
-    )
-    numbers = [split.train_N[batch] for batch in batches]
+    numbers: list[Indices] = []
+    if train.sampler != "prioritised":
+        batches = training_batches(
+            prompts[split.train_N],
+            batch_size=train.batch_size,
+            sampler=train.sampler,
+            seed=arguments.seed,
+            num_steps=arguments.max_steps,
+            length_N=data.length_N[split.train_N],
+        )
+        numbers = [split.train_N[batch] for batch in batches]
     num_micro = arguments.gradient_accumulation_steps * world
     held_out: list[Indices] = []
     if len(split.held_out_N):

@@ -15,6 +15,7 @@ from transformers import PreTrainedModel
 
 from tamis.errors import ConfigError
 from tamis.models.head import head_name
+from tamis.terms.view import Tokens, Vectors
 
 BLOCK_TOKENS = 512
 HEAD_OF_TOKENS = "score"
@@ -30,6 +31,9 @@ class Reading:
         chosen_B: scores of the whole texts, which are what consumers get.
         rejected_B: the same of the rejected sides.
         pair_P: to which pair a place belongs; ``None``: place i is pair i.
+        view_P: in which of two views a place is read; ``None``: there is one.
+        vectors: the two views, where there are any.
+        tokens: all tokens of the batch, where they were kept.
     """
 
     chosen_P: Tensor
@@ -37,6 +41,14 @@ class Reading:
     chosen_B: Tensor
     rejected_B: Tensor
     pair_P: Tensor | None = None
+    view_P: Tensor | None = None
+    vectors: Vectors | None = None
+    tokens: Tokens | None = None
+
+    def winner_P(self, chosen_B: Tensor) -> Tensor:  # noqa: N802
+        """Return a number for the better answer at each place, the same for the same text [P]."""
+        winner_P = self.spread(chosen_B)
+        return winner_P if self.view_P is None else 2 * winner_P + self.view_P
 
     def spread(self, value_B: Tensor) -> Tensor:
         """Return a number of each pair for each place [P]."""
@@ -113,7 +125,7 @@ def token_head(model: nn.Module) -> nn.Module:
     Raises:
         ConfigError: the model has none; encoders score a text as a whole.
     """
-    inner = next(part for part in model.modules() if isinstance(part, PreTrainedModel))
+    inner = inner_model(model)
     if head_name(inner) != HEAD_OF_TOKENS:
         raise ConfigError(
             f"form is token, and {type(inner).__name__} scores a text as a whole; choose a "
@@ -121,6 +133,11 @@ def token_head(model: nn.Module) -> nn.Module:
         )
     head: nn.Module = getattr(inner, HEAD_OF_TOKENS)
     return head
+
+
+def inner_model(model: nn.Module) -> PreTrainedModel:
+    """Return the model inside adapters and wrappers for several processes."""
+    return next(part for part in model.modules() if isinstance(part, PreTrainedModel))
 
 
 def length_blocks(lengths: Sequence[int]) -> list[tuple[slice, int]]:

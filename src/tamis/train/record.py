@@ -38,7 +38,10 @@ def training_report(
         "num_steps": state.global_step,
         "epochs": state.global_step / math.ceil(num_pairs / train.batch_size),
         "loss": _curve(state.log_history),
-        "objective": {"loss": train.loss, **train.objective.model_dump()},
+        "objective": {
+            "loss": train.loss,
+            **train.objective.model_dump(exclude={"meta": {"path"}}),
+        },
         "score_scale": {"training": _scale(state.log_history)},
     }
     evaluations = [entry for entry in state.log_history if "eval_loss" in entry]

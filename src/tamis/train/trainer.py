@@ -7,7 +7,7 @@ scores, of squared scores (both means of a pair's two sides), of pairs.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -27,9 +27,12 @@ from transformers import (
 
 from tamis.errors import ConfigError
 from tamis.runs import read_json, write_json
+from tamis.train.added import PLAIN, Added
 from tamis.train.collate import Collate
+from tamis.train.modules import keepers
 from tamis.train.objective import Objective, Outcome
 from tamis.train.order import Indices
+from tamis.train.prioritised import pending
 from tamis.train.shard import holds_shards, in_step, whole_state
 
 COMPLETE = "complete.json"
@@ -58,21 +61,36 @@ class PairTrainer(Trainer):
         held_out: Sequence[Indices] = (),
         patience: int | None = None,
         on_step: Callable[[int], None],
+        added: Added = PLAIN,
     ) -> None:
+        draws = added.draws
         stopping = [] if patience is None else [EarlyStoppingCallback(patience)]
         super().__init__(
             model=model,
             args=args,
-            data_collator=collate,
-            train_dataset=list(parts),
+            data_collator=collate if draws is None else pending(collate),
+            train_dataset=list(parts) if draws is None else draws.places,
             eval_dataset=list(held_out) or None,
-            callbacks=[_Watcher(on_step), *stopping],
+            # the watcher marks a checkpoint as complete after the others have written to it
+            callbacks=[*keepers(model), *added.callbacks, _Watcher(on_step), *stopping],
         )
         self.remove_callback(PrinterCallback)
         self.model_accepts_loss_kwargs = True  # makes the Trainer count the pairs of a step
         self.is_sharded = self.is_fsdp_enabled or self.is_deepspeed_enabled or holds_shards(model)
         self._objective = in_step(objective) if self.is_sharded else objective
         self._sums_6: Tensor | None = None
+        self._collate, self._draws = collate, draws
+
+    def get_batch_samples(
+        self, epoch_iterator: Iterator[Any], num_batches: int, device: torch.device
+    ) -> tuple[list[Any], Tensor | int | None]:
+        """Return the micro-batches of a step, and the number of its pairs on all processes."""
+        samples, num_pairs = super().get_batch_samples(epoch_iterator, num_batches, device)
+        if self._draws is None:
+            return samples, num_pairs
+        places = [int(sample["place"]) for sample in samples]
+        drawn = self._draws.batches(places, collate=self._collate)
+        return drawn, self._get_num_items_in_batch(drawn, device)
 
     def compute_loss(
         self,
@@ -87,6 +105,8 @@ class PairTrainer(Trainer):
         # gradients are averaged over processes afterwards, and num_pairs counts all of theirs
         loss = outcome.loss_B.sum() / num_pairs * self.accelerator.num_processes
         self._sums_6 = _add(self._sums_6, outcome)
+        if self._draws is not None:
+            self._draws.note(inputs, outcome)
         return (loss, {"delta": outcome.delta_B}) if return_outputs else loss
 
     def evaluate(

@@ -43,6 +43,7 @@ def choose_rows(
     *,
     wanted: Literal["auto", "shared", "packed", "padded"] = "auto",
     max_length: int,
+    states: Literal["scored", "all"] = "scored",
 ) -> RowPlan:
     """Choose the layout and prepare the model for it, in place.
 
@@ -56,6 +57,7 @@ def choose_rows(
         model: as `load_reward_model` returned it, on the device where it will run.
         wanted: ``auto`` takes the first that is exact.
         max_length: tokens of the longest sequence to come.
+        states: ``all`` computes the last layer for all tokens, not for the scored ones alone.
 
     Raises:
         ConfigError: ``shared`` or ``packed`` was asked for and the model cannot have it.
@@ -66,7 +68,7 @@ def choose_rows(
         return RowPlan("padded", "padded rows: as asked")
     problem = ""
     for way in _ways(model):
-        if wanted not in ("auto", way.kind):
+        if wanted not in ("auto", way.kind) or (way.trimmed and states == "all"):
             continue
         try:
             error = _probe(model, way, max_length=max_length)

@@ -1,0 +1,111 @@
+"""GRM: the trunk of a reward model goes on being able to write the better answer.
+
+Shapes: B pairs of a batch, N pairs of the data set.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, cast
+
+from pydantic import Field
+from torch import Tensor
+from torch.nn.functional import logsigmoid
+
+from tamis.errors import ConfigError
+from tamis.models.language import LanguageHead, load_language_head
+from tamis.terms.likelihood import answer_log_probs, reference_log_probs
+from tamis.terms.view import Beginning, Columns, KnownPairs, Need, TermSettings, View
+
+Form = Literal["sft", "nll", "dpo", "dpo_reference"]
+
+
+class Settings(TermSettings):
+    """Settings of the term ``grm``; published with base_coefficient 0.99."""
+
+    coefficient: float = Field(0.01, ge=0, description="what the term is multiplied with")
+    form: Form = Field(
+        "sft",
+        description="sft: the better answer becomes likely; nll: the same without a sigmoid; dpo: "
+        "likelier than the other; dpo_reference: the same, compared with the starting model",
+    )
+    beta: float = Field(
+        0.1, gt=0, description="what log-probabilities are multiplied with; not read by form nll"
+    )
+
+
+def needs(settings: Settings) -> set[Need]:  # noqa: ARG001
+    """Return that the term reads tokens."""
+    return {"tokens"}
+
+
+def module(beginning: Beginning, *, settings: Settings) -> LanguageHead:  # noqa: ARG001
+    """Return the language model head of the model that training starts from.
+
+    Raises:
+        ConfigError: the model is no decoder, or has no such head.
+    """
+    return load_language_head(beginning.model)
+
+
+def loss(view: View, *, settings: Settings) -> Tensor:
+    """Return the text regulariser of each pair, with ``log p`` of an answer given the prompt.
+
+        sft            -log sigmoid(beta log p(chosen))
+        nll            -log p(chosen)
+        dpo            -log sigmoid(z), z = beta (log p(chosen) - log p(rejected))
+        dpo_reference  the same, of log p minus what it is under the starting model
+
+    Reference: GRM (Yang et al. 2024, arXiv 2406.10216), whose loss is (1 - a) L_reward + a L_term
+    with a = 0.01 (coefficient 0.01, base_coefficient 0.99) and beta 0.1. ``log p`` is a sum over
+    tokens, so that ``sft`` is all but linear in it. Deviations: an answer begins at the first token
+    that differs from the other one's, so that words which both answers begin with are part of the
+    prompt (in the dpo forms they would cancel), and it ends with the end token; where input and
+    output embeddings of the model are one matrix it is trained as such, else the output embeddings
+    stay those of the starting model. A target below 1 weighs both directions of the dpo forms; the
+    other forms write the answer believed better alone, and half of each at target 0.5.
+
+    Cost: the language model head on the answer tokens of the better answers (sft, nll) or of all
+    answers: for each of them 6 D V operations and a third more, because logits are not kept; 64 MiB
+    of logits at a time, and their gradient; the last layer is computed for all tokens. Where the
+    embeddings are not one matrix, V x D frozen numbers. dpo_reference runs the starting model over
+    all pairs once, before training.
+
+    Args:
+        view: with ``tokens``, the language model head as ``module`` and, for dpo_reference, the
+            column ``reference``.
+        settings: ``form`` and ``beta``.
+    """
+    assert view.tokens is not None
+    tokens, head = view.tokens, cast(LanguageHead, view.module)
+    target_B, beta = view.target_B, settings.beta
+    if settings.form in ("dpo", "dpo_reference"):
+        gap_B = answer_log_probs(tokens, head, side="chosen") - answer_log_probs(
+            tokens, head, side="rejected"
+        )
+        if settings.form == "dpo_reference":
+            gap_B = gap_B - view.columns["reference"]
+        return -(target_B * logsigmoid(beta * gap_B) + (1 - target_B) * logsigmoid(-beta * gap_B))
+    share_B = (target_B > 0.5).to(target_B.dtype) + 0.5 * (target_B == 0.5)
+    chosen_B = answer_log_probs(tokens, head, side="chosen", wanted_B=(share_B > 0).tolist())
+    rejected_B = answer_log_probs(tokens, head, side="rejected", wanted_B=(share_B < 1).tolist())
+    return share_B * _cost(chosen_B, settings) + (1 - share_B) * _cost(rejected_B, settings)
+
+
+def columns(known: KnownPairs, *, settings: Settings, seed: int) -> Columns:  # noqa: ARG001
+    """Return, for dpo_reference, ``log p(chosen) - log p(rejected)`` of the starting model.
+
+    Raises:
+        ConfigError: the model is no decoder, or has no language model head.
+    """
+    if settings.form != "dpo_reference":
+        return {}
+    if known.model is None:
+        raise ConfigError("form dpo_reference compares with the model that training starts from")
+    reference_N2 = reference_log_probs(known, model=known.model)
+    return {"reference": reference_N2[:, 0] - reference_N2[:, 1]}
+
+
+def _cost(log_prob_B: Tensor, settings: Settings) -> Tensor:
+    if settings.form == "nll":
+        return -log_prob_B
+    return -logsigmoid(settings.beta * log_prob_B)
