@@ -18,7 +18,7 @@ def test_options_reach_the_part_that_they_name(tamis, with_data, tmp_path, tiny_
     pairs = with_data / "data" / "pairs.parquet"
     assert tamis("train", pairs, *options, *more).code == 0
     config = read_json(tmp_path / "run" / "train" / "stage.json")["config"]["train"]
-    assert config["lora"] == {"rank": 3, "alpha": 6, "quantise": "none"}
+    assert (config["lora"]["rank"], config["lora"]["alpha"]) == (3, 6)
     assert config["compute"]["micro_batch_size"] == 2
     assert config["compute"]["gradient_checkpointing"]
     assert config["sampler"] == "length"

@@ -65,12 +65,14 @@ def test_what_the_starter_comments_out_works_too(recipe):
     text = "\n".join(line for line in lines if "full: ten" not in line)
     text = text.replace("bench: []  ", "bench:  ").replace("  share: 0.1", "  # share: 0.1")
     text = text.replace("  between:", "  # between:")  # one of the three at most
+    text = text.replace("    # url:", "    url:").replace("    # model: my", "    model: my")
     loaded = load_recipe(recipe(text))
     assert (loaded.model.num_layers, loaded.model.dtype) == (8, "bfloat16")
     assert (loaded.data.limit, loaded.data.columns["chosen"]) == (1000, "better")
     assert (loaded.denoise.below, loaded.train.max_steps) == (0.0, 1000)
     assert (loaded.denoise.outside, loaded.denoise.trusted) == ("drop", "gold")
     assert [b.name for b in loaded.bench] == ["hhh", "pairs"]
+    assert (loaded.principles.judge, loaded.principles.endpoint.model) == ("endpoint", "my-judge")
 
 
 def test_recipes_round_trip(tmp_path):
