@@ -31,6 +31,14 @@ def test_features_of_all_models_stand_side_by_side(made, few):
     assert train_ND.shape[1] == width + bench.features["b"][0].shape[1]
 
 
+def test_each_model_reads_each_text_once(made, few):
+    """The bounds are made of features that were read for the heads."""
+    _, models, cache = made
+    sides = {pair.prompt + side for pair in few for side in (pair.chosen, pair.rejected)}
+    chunks = list(cache.glob("features-*.npy"))
+    assert sum(len(np.load(chunk)) for chunk in chunks) == len(models) * len(sides)
+
+
 def test_bounds_are_the_published_ones(made):
     bench, _, _ = made
     for prior, least in (("length", 4.99), ("cosine", 4.98)):

@@ -27,7 +27,8 @@ from tamis.models.features import pooled_features
 from tamis.models.tokenise import load_tokenizer
 from tamis.runs.scratch import scratch_array
 from tamis.studies.demo_data import gold_pairs
-from tamis.terms.pcrm import Settings, bounds
+from tamis.terms.pcrm import Settings
+from tamis.terms.pcrm import bounds as gap_bounds
 from tamis.terms.similarity import angular_similarity, length_similarity
 from tamis.types import Pair
 from tamis.vote.frozen import depth_scales, flatten, frozen_differences
@@ -146,7 +147,10 @@ def make_bench(name: str, pairs: Sequence[Pair], *, models: Models, cache: Path)
     if not any(margin is None for margin in known):
         distance_N = np.abs(np.array(known, dtype=np.float64))
     encoder = next(iter(models.values()))
-    return Bench(name, train, test, features, distance_N, _bounds(train, encoder, cache=cache))
+    # of all pairs: these texts, in these chunks, have been read for the features
+    of_all = _bounds(pairs, encoder, cache=cache)
+    bounds = {prior: bound_N[:num_train] for prior, bound_N in of_all.items()}
+    return Bench(name, train, test, features, distance_N, bounds)
 
 
 def _scaled(diff_NLD: Features, *, num_train: int) -> tuple[Features, Features]:
@@ -173,7 +177,7 @@ def _bounds(pairs: Sequence[Pair], encoder: ModelConfig, *, cache: Path) -> dict
     for prior, similarity_N in alike.items():
         settings = Settings.model_validate({"prior": prior})
         beta1, beta3 = settings.betas()
-        found[prior] = bounds(similarity_N, beta1=beta1, beta2=settings.beta2, beta3=beta3)
+        found[prior] = gap_bounds(similarity_N, beta1=beta1, beta2=settings.beta2, beta3=beta3)
     return found
 
 
