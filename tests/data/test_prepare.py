@@ -17,7 +17,7 @@ from pyarrow.csv import write_csv
 from pydantic import ValidationError
 
 from tamis.data import DataConfig, Prepared, prepare
-from tamis.data.prepare import _with_splits
+from tamis.data.prepare import _with_splits, count_rows
 from tamis.errors import ConfigError, DataError
 from tamis.types import Message, Pair
 
@@ -153,6 +153,18 @@ def test_an_unknown_column_or_field_is_an_error(prepare_rows: Prepare) -> None:
         prepare_rows([row("a", "b")], columns={"margin": "x"})
     with pytest.raises(ConfigError, match=r"unknown field 'winner_is'; expected one of .*chosen"):
         prepare_rows([row("a", "b")], columns={"winner_is": "chosen"})
+
+
+def test_every_takes_rows_by_their_number_and_limit_counts_those_taken(
+    prepare_rows: Prepare, tmp_path: Path
+) -> None:
+    rows = [row(f"a{n}", f"b{n}") for n in range(150)]
+    prepared = prepare_rows(rows, every=20)
+    assert [pair.row for pair in prepared.pairs] == [0, 20, 40, 60, 80, 100, 120, 140]
+    assert prepared.report["num_rows"] == 8
+    assert [pair.row for pair in prepare_rows(rows, every=20, limit=2).pairs] == [0, 20]
+    config = DataConfig(path=str(tmp_path / "pairs.jsonl"), every=4, limit=30)
+    assert count_rows(config) == 30
 
 
 def test_limit_reads_the_first_rows_only(prepare_rows: Prepare) -> None:

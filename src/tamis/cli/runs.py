@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from tamis.errors import ConfigError
+
+if TYPE_CHECKING:
+    from tamis.recipes.schema import Recipe
 
 
 def demo(
@@ -59,22 +62,54 @@ def run(
     out: Annotated[
         Path | None, typer.Option(help="Run directory, instead of the recipe's.")
     ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Check it, print what would be done, write nothing.")
+    ] = False,
+    num_pairs: Annotated[
+        int | None,
+        typer.Option(min=1, help="Of a dry run: pairs to train on, where they are not here."),
+    ] = None,
+    num_processes: Annotated[
+        int | None, typer.Option(min=1, help="Of a dry run: processes that will train.")
+    ] = None,
 ) -> None:
     """Run all stages of a recipe: data, vote, denoise, train, bench, report.
 
     Stages that are finished with the same settings and inputs are not run again, and interrupted
     ones go on where they stopped. Writes RUN: one folder a stage, and report.html.
+
+    --dry-run looks up the names in the recipe, builds the model from its configuration without
+    weights, reads the first rows of local data, and prints parameters, memory, batches and steps.
     """
     from tamis.cli.screen import show_path, show_tables, watcher
     from tamis.cli.summary import run_tables
     from tamis.recipes.files import load_recipe
 
+    if not dry_run and not (num_pairs is None and num_processes is None):
+        raise ConfigError("--num-pairs and --num-processes belong to --dry-run")
+
     loaded = load_recipe(recipe)
     if out is not None:
         loaded = loaded.model_copy(update={"out": str(out)})
+    if dry_run:
+        rows = _dry_rows(loaded, num_pairs=num_pairs, num_processes=num_processes)
+        show_tables([("Dry run", ["what", "value"], rows)])
+        return
 
     from tamis.recipes.pipeline import run_recipe  # takes seconds; a wrong recipe is told at once
 
     report = run_recipe(loaded, watcher=watcher())
     show_tables(run_tables(Path(loaded.out)))
     show_path("report:", report.resolve())
+
+
+def _dry_rows(
+    recipe: Recipe, *, num_pairs: int | None, num_processes: int | None
+) -> list[list[str]]:
+    from tamis import runs
+    from tamis.recipes.dryrun import dry_run
+
+    found = dry_run(
+        recipe, num_processes=num_processes or runs.num_processes(), num_pairs=num_pairs
+    )
+    return found.rows(recipe)

@@ -37,7 +37,12 @@ class DataConfig(Config):
         description="The share of groups that becomes test, among rows that carry no split",
     )
     seed: int = Field(0, description="Seed of the hash that draws the test groups")
-    limit: int | None = Field(None, ge=1, description="At most so many source rows, the first ones")
+    every: int = Field(
+        1, ge=1, description="Read one of so many source rows, from the first one on"
+    )
+    limit: int | None = Field(
+        None, ge=1, description="At most so many rows, the first of those read"
+    )
     max_dropped_frac: float = Field(
         0.5,
         ge=0,

@@ -86,9 +86,18 @@ def prepare(
     return Prepared(cleaned.pairs, cleaned.dropped, report)
 
 
+def count_rows(config: DataConfig) -> int:
+    """Return how many rows `prepare` reads; all are read for it, and none is looked at.
+
+    Raises:
+        DataError, ConfigError: see `read_rows`.
+    """
+    return sum(1 for _ in _source_rows(config))
+
+
 def _source_rows(config: DataConfig) -> Iterator[IndexedRow]:
     reader = read_rows(config.path, hub_config=config.hub_config, hub_split=config.hub_split)
-    return islice(reader, config.limit)
+    return islice(islice(reader, 0, None, config.every), config.limit)
 
 
 def _rest(config: DataConfig) -> Iterator[IndexedRow]:

@@ -52,14 +52,7 @@ def load_reward_model(
     """
     if pad_token_id is None:
         pad_token_id = pad_id_of(load_tokenizer(config))
-    model_config = _model_config(config)
-    _check_outputs(model_config, path=config.path)
-    model_config.num_labels = 1
-    model_config.id2label, model_config.label2id = {0: LABEL}, {LABEL: 0}
-    model_config.problem_type = "regression"
-    model_config.get_text_config().pad_token_id = pad_token_id
-    model_config.pad_token_id = pad_token_id
-    model_config.get_text_config().use_cache = False  # a reward model generates nothing
+    model_config = _reward_config(config, pad_token_id=pad_token_id)
     model, missing = _load(
         AutoModelForSequenceClassification, config, model_config, seed=seed, quantise=quantise
     )
@@ -73,6 +66,26 @@ def load_reward_model(
         initialise_head(model, seed=seed)
     model.train(False)
     return model
+
+
+def reward_model_shape(config: ModelConfig, *, pad_token_id: int) -> PreTrainedModel:
+    """Build the reward model on the meta device: names, shapes and types of weights, no numbers.
+
+    Of the model its configuration is read alone, so a folder without weights will do.
+
+    Raises:
+        ConfigError: the configuration cannot be loaded, is that of a quantised model or of one with
+            another number of outputs, or its architecture has no reward head.
+    """
+    model_config = _reward_config(config, pad_token_id=pad_token_id)
+    with loading(config.path), quiet(), torch.device("meta"):
+        model = AutoModelForSequenceClassification.from_config(  # type: ignore[no-untyped-call]
+            model_config,
+            dtype=getattr(torch, config.dtype),
+            trust_remote_code=config.trust_remote_code,
+        )
+    use_float32_head(model)
+    return cast(PreTrainedModel, model)
 
 
 def load_trunk(config: ModelConfig) -> PreTrainedModel:
@@ -104,6 +117,18 @@ def to_accelerator(model: PreTrainedModel) -> None:
     device = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
     if device is not None:
         cast(nn.Module, model).to(device)
+
+
+def _reward_config(config: ModelConfig, *, pad_token_id: int) -> PretrainedConfig:
+    model_config = _model_config(config)
+    _check_outputs(model_config, path=config.path)
+    model_config.num_labels = 1
+    model_config.id2label, model_config.label2id = {0: LABEL}, {LABEL: 0}
+    model_config.problem_type = "regression"
+    model_config.get_text_config().pad_token_id = pad_token_id
+    model_config.pad_token_id = pad_token_id
+    model_config.get_text_config().use_cache = False  # a reward model generates nothing
+    return model_config
 
 
 def _model_config(config: ModelConfig) -> PretrainedConfig:

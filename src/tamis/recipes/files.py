@@ -16,6 +16,8 @@ from tamis.recipes.schema import Recipe
 from tamis.runs import write_text
 from tamis.types import Config
 
+TEXT, TRUTH = "tag:yaml.org,2002:str", "tag:yaml.org,2002:bool"
+
 ConfigT = TypeVar("ConfigT", bound=Config)
 
 
@@ -65,7 +67,11 @@ def save_recipe(path: Path, recipe: Recipe) -> None:
 
 @final
 class _OnceLoader(yaml.SafeLoader):
-    """Plain YAML that refuses a key said twice, of which the last would silently win."""
+    """Plain YAML whose keys are texts, and which refuses a key said twice.
+
+    The last of two would silently win; and YAML 1.1 takes the key ``on``, which terms have, for
+    true.
+    """
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen: set[str] = set()
@@ -75,6 +81,7 @@ class _OnceLoader(yaml.SafeLoader):
                     problem = f"key {key.value!r} stands there twice"
                     raise yaml.MarkedYAMLError(problem=problem, problem_mark=key.start_mark)
                 seen.add(key.value)
+                key.tag = TEXT if key.tag == TRUTH else key.tag
         return super().construct_mapping(node, deep)
 
 

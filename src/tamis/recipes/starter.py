@@ -30,7 +30,8 @@ data:
   test_frac: 0.1              # hold out 10% of the prompts, where rows carry no split (default 0)
   max_dropped_frac: 0.5       # fail when more than half of the rows cannot be used
   on_contradiction: keep      # or drop: the same answers with opposite labels
-  # limit: 1000               # read so many rows at most
+  every: 1                    # or 20: read the first of every 20 rows
+  # limit: 1000               # of these, read so many at most
   # seed: 0                   # draws the held-out prompts
 
 principles:                   # a model that follows principles named when it scores; off without

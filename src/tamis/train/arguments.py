@@ -28,6 +28,39 @@ def steps_of(train: TrainConfig, *, num_pairs: int) -> int:
     return num_steps if train.max_steps is None else min(num_steps, train.max_steps)
 
 
+def warmup_steps_of(train: TrainConfig, *, num_steps: int) -> int:
+    """Return how many of the optimiser steps warm up.
+
+    >>> warmup_steps_of(TrainConfig(warmup_frac=0.03), num_steps=100)
+    3
+    """
+    return math.ceil(train.warmup_frac * num_steps)
+
+
+def micro_batches_of(train: TrainConfig, *, num_pairs: int, num_processes: int) -> int:
+    """Return into how many micro-batches a process cuts its share of a batch.
+
+    Raises:
+        ConfigError: there are more processes than pairs in a batch.
+
+    >>> settings = TrainConfig.model_validate(
+    ...     {"batch_size": 24, "compute": {"micro_batch_size": 1}}
+    ... )
+    >>> micro_batches_of(settings, num_pairs=48, num_processes=6)
+    4
+    """
+    micro = train.compute.micro_batch_size or train.batch_size
+    smallest = num_pairs // math.ceil(num_pairs / train.batch_size)
+    wanted = math.ceil(train.batch_size / (micro * num_processes))
+    num_micro = min(wanted, smallest // num_processes)
+    if num_micro == 0:
+        raise ConfigError(
+            f"a batch has {smallest} pairs and there are {num_processes} processes; "
+            "choose a batch_size of at least the number of processes"
+        )
+    return num_micro
+
+
 def check_trackers(watch: WatchConfig) -> None:
     """Check that the packages of the trackers are there.
 
@@ -63,7 +96,7 @@ def training_arguments(
         train_sampling_strategy="sequential",
         learning_rate=train.learning_rate,
         lr_scheduler_type="linear",
-        warmup_steps=math.ceil(train.warmup_frac * num_steps),
+        warmup_steps=warmup_steps_of(train, num_steps=num_steps),
         weight_decay=train.weight_decay,
         optim="adamw_torch_fused",
         bf16=compute.autocast == "bfloat16",
@@ -139,12 +172,6 @@ def _accumulate(arguments: TrainingArguments, *, train: TrainConfig, num_pairs: 
             "fsdp is full_shard and there is one process, so nothing can be spread; "
             "start several with `accelerate launch` or leave fsdp out"
         )
-    micro = train.compute.micro_batch_size or train.batch_size
-    smallest = num_pairs // math.ceil(num_pairs / train.batch_size)
-    wanted = math.ceil(train.batch_size / (micro * world))
-    arguments.gradient_accumulation_steps = min(wanted, smallest // world)
-    if arguments.gradient_accumulation_steps == 0:
-        raise ConfigError(
-            f"a batch has {smallest} pairs and there are {world} processes; "
-            "choose a batch_size of at least the number of processes"
-        )
+    arguments.gradient_accumulation_steps = micro_batches_of(
+        train, num_pairs=num_pairs, num_processes=world
+    )

@@ -13,7 +13,7 @@ from tamis.errors import ConfigError
 from tamis.models.adapter import lora_settings
 from tamis.models.config import ModelConfig
 from tamis.models.head import drop_before_head, head_name, train_head_alone
-from tamis.models.load import load_reward_model
+from tamis.models.load import load_reward_model, reward_model_shape
 from tamis.models.quantise import quantisation
 from tamis.models.source import quiet
 from tamis.train.config import AdapterConfig, TrainConfig
@@ -49,13 +49,20 @@ def trainable_model(
     reward_model = load_reward_model(
         config, seed=seed, pad_token_id=pad_token_id, quantise=lora.quantise
     )
-    if lora.head_dropout:
-        drop_before_head(reward_model, frac=lora.head_dropout)
-    if lora.rank:
-        return _with_adapters(reward_model, lora, seed=seed)
-    if lora.part == "head":
-        train_head_alone(reward_model)
-    return reward_model
+    return _with_trained_parts(reward_model, lora, seed=seed)
+
+
+def trainable_shape(config: ModelConfig, train: TrainConfig, *, pad_token_id: int) -> RewardModel:
+    """Build what `trainable_model` would on the meta device, without reading weights.
+
+    4-bit weights are there in the type that they are computed in.
+
+    Raises:
+        ConfigError: see `reward_model_shape` and `check_trainable`.
+    """
+    check_trainable(config, train)
+    reward_model = reward_model_shape(config, pad_token_id=pad_token_id)
+    return _with_trained_parts(reward_model, train.lora, seed=0)
 
 
 def base_of(model: RewardModel) -> PreTrainedModel:
@@ -100,6 +107,18 @@ def dequantised_state(model: RewardModel) -> dict[str, Tensor]:
     for name, weight in quantised.items():
         state[name] = dequantize_bnb_weight(weight, weight.quant_state).detach().cpu()
     return state
+
+
+def _with_trained_parts(
+    reward_model: PreTrainedModel, lora: AdapterConfig, *, seed: int
+) -> RewardModel:
+    if lora.head_dropout:
+        drop_before_head(reward_model, frac=lora.head_dropout)
+    if lora.rank:
+        return _with_adapters(reward_model, lora, seed=seed)
+    if lora.part == "head":
+        train_head_alone(reward_model)
+    return reward_model
 
 
 def _with_adapters(model: PreTrainedModel, lora: AdapterConfig, *, seed: int) -> PeftModel:
