@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 
 from tamis.models.config import ModelConfig
-from tamis.studies.cells import Ground
 from tamis.studies.deciles import _by_heads as by_heads
 from tamis.studies.deciles import (
     decile_estimate,
@@ -55,7 +54,7 @@ def curves_of(plan):
     def flipped(bench):
         """Return the curves of the labels with 30% flips, under one seed."""
         one = plan.model_copy(update={"seeds": (0,)})
-        return list(by_heads(Ground.of(bench, vote=plan.vote), one))[1]
+        return list(by_heads(bench, one))[1]
 
     return flipped
 

@@ -23,6 +23,7 @@ RecipeFile = Annotated[
 ModelPath = Annotated[
     str | None, typer.Option(help="Directory, hub id, or package:name/dir of the base model.")
 ]
+PairsFile = Annotated[Path, typer.Argument(help="pairs.parquet, or a run directory with data.")]
 MaxLength = Annotated[int | None, typer.Option(help="Tokens of a conversation at most.")]
 Seed = Annotated[int | None, typer.Option(min=0, help="Seed (default 0).")]
 

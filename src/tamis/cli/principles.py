@@ -10,6 +10,7 @@ import typer
 from tamis.cli.options import (
     MaxLength,
     ModelPath,
+    PairsFile,
     RecipeFile,
     RunDir,
     Seed,
@@ -24,7 +25,6 @@ from tamis.cli.options import (
 )
 from tamis.errors import ConfigError
 
-Pairs = Annotated[Path, typer.Argument(help="pairs.parquet, or a run directory with data.")]
 JudgeName = Annotated[
     str | None,
     typer.Option(help="length, a file of scores, the URL of a chat endpoint, or a dotted path."),
@@ -46,7 +46,7 @@ LayoutName = Annotated[
 
 
 def principles(
-    pairs: Pairs,
+    pairs: PairsFile,
     out: RunDir = None,
     judge: JudgeName = None,
     judge_model: JudgeModel = None,

@@ -10,6 +10,7 @@ import typer
 from tamis.cli.options import (
     MaxLength,
     ModelPath,
+    PairsFile,
     RecipeFile,
     RunDir,
     Seed,
@@ -87,7 +88,7 @@ def data(
 
 
 def vote(
-    pairs: Annotated[Path, typer.Argument(help="pairs.parquet, or a run directory with data.")],
+    pairs: PairsFile,
     out: RunDir = None,
     model: ModelPath = None,
     max_length: MaxLength = None,

@@ -10,6 +10,7 @@ import typer
 from tamis.cli.options import (
     MaxLength,
     ModelPath,
+    PairsFile,
     RecipeFile,
     RunDir,
     Seed,
@@ -22,7 +23,6 @@ from tamis.cli.options import (
     seed_of,
 )
 
-Pairs = Annotated[Path, typer.Argument(help="pairs.parquet, or a run directory with data.")]
 Verdicts = Annotated[
     Path | None,
     typer.Option(help="verdicts.parquet (default: of the run directory, where it has one)."),
@@ -83,7 +83,7 @@ KEYS = {
 
 
 def train(
-    pairs: Pairs,
+    pairs: PairsFile,
     out: RunDir = None,
     verdicts: Verdicts = None,
     model: ModelPath = None,

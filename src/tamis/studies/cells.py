@@ -55,7 +55,9 @@ class Ground:
         train_ND, test_MD = bench.joined()
         distance_N = bench.distance_N
         if distance_N is None:
-            distance_N = np.abs(_vote(bench.train, train_ND, vote=vote, seed=0).headline_NK.mean(1))
+            distance_N = np.abs(
+                cast_vote(bench.train, train_ND, vote=vote, seed=0).headline_NK.mean(1)
+            )
         return cls(bench, train_ND, test_MD, distance_N)
 
 
@@ -70,9 +72,9 @@ def run_cell(
     bench = ground.bench
     drawn = draw(noise, bench, seed=seed, distance_N=ground.distance_N)
     pairs = [labelled(p, wrong=bool(t)) for p, t in zip(bench.train, drawn.turned_N, strict=True)]
-    sign_N1 = np.where(drawn.turned_N, -1, 1).astype(np.float32)[:, None]
+    sign_N1 = drawn.signs()
     diff_ND = ground.train_ND * sign_N1
-    summary = summarise(_vote(pairs, diff_ND, vote=vote, seed=seed).headline_NK)
+    summary = summarise(cast_vote(pairs, diff_ND, vote=vote, seed=seed).headline_NK)
     evidence = evidence_on(pairs, mean_N=summary.mean_N, seed=seed)
     confident = confident_learning(summary.mean_N, seed=seed)
     suspicion = _suspicions(evidence, confident)
@@ -105,7 +107,8 @@ def run_cell(
     )
 
 
-def _vote(pairs: Sequence[Pair], diff_ND: Features, *, vote: VoteConfig, seed: int) -> Ballots:
+def cast_vote(pairs: Sequence[Pair], diff_ND: Features, *, vote: VoteConfig, seed: int) -> Ballots:
+    """Let heads vote on pairs by the differences of their features, as labelled [N, D]."""
     members = voting_members(pairs, config=vote, seed=seed)
     return collect(members, head_votes(diff_ND, members=members, config=vote, seed=seed))
 
@@ -131,11 +134,11 @@ def _further_votes(
     found = {}
     if len(bench.features) > 1:
         for label, (train_ND, _) in bench.features.items():
-            ballots = _vote(pairs, train_ND * sign_N1, vote=vote, seed=seed)
+            ballots = cast_vote(pairs, train_ND * sign_N1, vote=vote, seed=seed)
             found[f"{VOTE}, {label} alone"] = -ballots.headline_NK.mean(axis=1)
     if bench.has_groups:
         apart = vote.model_copy(update={"fold_by": "group"})
-        ballots = _vote(pairs, bench.joined()[0] * sign_N1, vote=apart, seed=seed)
+        ballots = cast_vote(pairs, bench.joined()[0] * sign_N1, vote=apart, seed=seed)
         found[VOTE_APART] = -ballots.headline_NK.mean(axis=1)
     return found
 

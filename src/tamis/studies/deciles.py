@@ -24,18 +24,17 @@ from numpy.typing import NDArray
 
 from tamis.metrics import cluster_bootstrap, pair_credit, paired_difference
 from tamis.runs import progress
-from tamis.studies.cells import Ground
+from tamis.studies.cells import cast_vote
 from tamis.studies.demo_data import labelled
-from tamis.studies.material import Bench, Features, Name, make_bench
-from tamis.studies.noise import CELLS, FEATURES, Site, identity_of
+from tamis.studies.material import Bench, Features, Name
+from tamis.studies.noise import CELLS, Site, benches_of, identity_of, opening
 from tamis.studies.noise_figures import HEADS
 from tamis.studies.noises import Drawn, Noise, draw
 from tamis.studies.parts import NUM_PARTS, all_parts
 from tamis.studies.plan import INTERVALS_S, TENTH_S, StudyPlan, cell_s, in_words, reading_s
 from tamis.studies.tuned import FINE_TUNED, TENTH, Tuner
 from tamis.types import Pair
-from tamis.vote.ballots import collect, voting_members
-from tamis.vote.heads import Labels, head_votes, train_voter
+from tamis.vote.heads import Labels, train_voter
 
 CHANCE = 0.5
 
@@ -68,18 +67,12 @@ def run_decile_study(
 ) -> dict[str, Any]:
     """Train on every part, under all seeds, and return the report, JSON-safe."""
     report: dict[str, Any] = {
-        "study": "deciles",
-        "tier": plan.tier,
-        "seeds": list(plan.seeds),
-        "models": list(site.models),
+        **opening("deciles", plan, site=site),
         "parts": [],
         "shapes": [],
     }
-    for name, some in pairs.items():
-        site.notice(f"{name}: reading {len(some):,} pairs")
-        bench = make_bench(name, some, models=site.models, cache=site.run / FEATURES)
-        ground = Ground.of(bench, vote=plan.vote)
-        for curves in (*_by_heads(ground, plan), *_by_tuned(ground, plan, site=site)):
+    for bench in benches_of(pairs, site=site):
+        for curves in (*_by_heads(bench, plan), *_by_tuned(bench, plan, site=site)):
             report["parts"] += _part_rows(bench, curves)
             report["shapes"].append(_shape(bench, curves))
     return report
@@ -125,9 +118,8 @@ class _Curves:
     credit_SHM: Floats
 
 
-def _by_heads(ground: Ground, plan: StudyPlan) -> Iterator[_Curves]:
+def _by_heads(bench: Bench, plan: StudyPlan) -> Iterator[_Curves]:
     """Train a head on every part; voters read the first model, heads the others, if any."""
-    bench = ground.bench
     first = next(iter(bench.features))
     voted_ND = bench.features[first][0]
     train_ND, test_MD = _joined(bench, without=first)
@@ -136,9 +128,9 @@ def _by_heads(ground: Ground, plan: StudyPlan) -> Iterator[_Curves]:
         for noise in noises:
             runs, credits = [], []
             for seed in plan.seeds:
-                found = _sort(ground, noise, voted_ND, plan=plan, seed=seed)
+                found = _sort(bench, noise, voted_ND, plan=plan, seed=seed)
                 weights_HD = train_voter(
-                    train_ND * _signs(found.drawn),
+                    train_ND * found.drawn.signs(),
                     trains_NH=found.masks_NH,
                     config=plan.vote,
                     seed=seed,
@@ -150,9 +142,8 @@ def _by_heads(ground: Ground, plan: StudyPlan) -> Iterator[_Curves]:
             yield _Curves(noise, HEADS, runs, np.stack(credits))
 
 
-def _by_tuned(ground: Ground, plan: StudyPlan, *, site: Site) -> Iterator[_Curves]:
+def _by_tuned(bench: Bench, plan: StudyPlan, *, site: Site) -> Iterator[_Curves]:
     """Fine-tune the first model on every tenth; voters read the others, if any."""
-    bench = ground.bench
     if not plan.tuned_seeds or bench.name not in TENTH_S:
         return
     first, model = next(iter(site.models.items()))
@@ -164,7 +155,7 @@ def _by_tuned(ground: Ground, plan: StudyPlan, *, site: Site) -> Iterator[_Curve
         tuner = Tuner(bench, model, site.run / CELLS, own, advance)
         runs, credits = [], []
         for seed in seeds:
-            found = _sort(ground, noise, voted_ND, plan=plan, seed=seed)
+            found = _sort(bench, noise, voted_ND, plan=plan, seed=seed)
             one_N = np.ones(len(bench.train))
             credits.append(
                 [
@@ -181,21 +172,13 @@ def _by_tuned(ground: Ground, plan: StudyPlan, *, site: Site) -> Iterator[_Curve
     yield _Curves(noise, FINE_TUNED, runs, np.array(credits))
 
 
-def _sort(
-    ground: Ground, noise: Noise, voted_ND: Features, *, plan: StudyPlan, seed: int
-) -> _Sorted:
-    bench = ground.bench
-    drawn = draw(noise, bench, seed=seed, distance_N=ground.distance_N)
+def _sort(bench: Bench, noise: Noise, voted_ND: Features, *, plan: StudyPlan, seed: int) -> _Sorted:
+    drawn = draw(noise, bench, seed=seed)
     pairs = [labelled(p, wrong=bool(t)) for p, t in zip(bench.train, drawn.turned_N, strict=True)]
-    members = voting_members(pairs, config=plan.vote, seed=seed)
-    votes = head_votes(voted_ND * _signs(drawn), members=members, config=plan.vote, seed=seed)
-    mean_N = collect(members, votes).headline_NK.mean(axis=1)
+    ballots = cast_vote(pairs, voted_ND * drawn.signs(), vote=plan.vote, seed=seed)
+    mean_N = ballots.headline_NK.mean(axis=1)
     rank_N = np.argsort(np.argsort(mean_N, kind="stable"), kind="stable")
     return _Sorted(drawn, mean_N, np.stack([part.mask(rank_N) for part in all_parts()], axis=1))
-
-
-def _signs(drawn: Drawn) -> Features:
-    return np.where(drawn.turned_N, -1, 1).astype(np.float32)[:, None]
 
 
 def _joined(bench: Bench, *, without: str) -> tuple[Features, Features]:

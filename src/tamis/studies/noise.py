@@ -8,7 +8,7 @@ are kept in ``RUN/features``.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -100,24 +100,36 @@ def run_noise_bench(
 ) -> dict[str, Any]:
     """Run all cells and return the report, JSON-safe; see `results_table` for the bare values."""
     report: dict[str, Any] = {
-        "study": "noise",
-        "tier": plan.tier,
-        "seeds": list(plan.seeds),
-        "models": list(site.models),
+        **opening("noise", plan, site=site),
         "num_trusted": plan.num_trusted,
         **{name: [] for name in ("noises", "detection", "contrasts", "calibration", "training")},
         "reliability": [],
         "baselines": [],
     }
-    for name, some in pairs.items():
-        site.notice(f"{name}: reading {len(some):,} pairs")
-        bench = make_bench(name, some, models=site.models, cache=site.run / FEATURES)
+    for bench in benches_of(pairs, site=site):
         for trial in _trials(bench, plan, site=site):
             _add(report, trial)
         report["baselines"].append(_longer(bench))
     report["training"] = with_holm(report["training"])
     report["verdicts"] = verdicts(report)
     return report
+
+
+def opening(study: str, plan: StudyPlan, *, site: Site) -> dict[str, Any]:
+    """Return what the report of every study begins with."""
+    return {
+        "study": study,
+        "tier": plan.tier,
+        "seeds": list(plan.seeds),
+        "models": list(site.models),
+    }
+
+
+def benches_of(pairs: Mapping[Name, Sequence[Pair]], *, site: Site) -> Iterator[Bench]:
+    """Give the data sets of a study one by one, each once its texts are read."""
+    for name, some in pairs.items():
+        site.notice(f"{name}: reading {len(some):,} pairs")
+        yield make_bench(name, some, models=site.models, cache=site.run / FEATURES)
 
 
 def results_table(report: Mapping[str, Any]) -> pa.Table:

@@ -63,6 +63,10 @@ class Drawn:
     wrong_N: Bools
     known_N: Bools
 
+    def signs(self) -> NDArray[np.float32]:
+        """Return what turns differences of stored sides into those of labelled ones [N, 1]."""
+        return np.where(self.turned_N, -1, 1).astype(np.float32)[:, None]
+
 
 def draw(noise: Noise, bench: Bench, *, seed: int, distance_N: Floats | None = None) -> Drawn:
     """Draw the labels of all training pairs.
