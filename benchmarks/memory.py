@@ -5,6 +5,7 @@ highest RssAnon (what the process itself holds: pages that no file backs) and th
 also counts pages of mapped files that the system would give to others when they need memory. Growth
 is the first of the two at the larger size, over that at the smaller, less 1; bytes a pair is their
 difference over that of the sizes (the text of a pair has 1,600). The model is one layer of MiniLM.
+Memory is kept as the command line keeps it.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+
+from tamis.runs.memory import keep_freed_memory
 
 TEXT = """
 time year people way day man thing woman life child world school state family student group country
@@ -38,6 +41,7 @@ def main() -> None:
     parser.add_argument("--child", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child is not None:
+        keep_freed_memory()
         STAGES[options.what[0]](options.child, options.child.parent / "work")
         return
     growth = {}

@@ -4,7 +4,8 @@ Run with `make bench-score`. The model is SmolLM2 cut to 8 layers with a new rew
 the texts are HH dialogues. `groups` are 8 completions of one prompt (its own two and six of other
 dialogues), `pairs` are chosen and rejected. The pipeline gets the rendered texts in file order, at
 batch 1, 8 and 16; the loop gets token ids sorted by length, padded in batches of 16. The systems
-take turns, and each repeat has other texts.
+take turns, and each repeat has other texts. All of them run as the command line does, with the
+memory kept that arrays give back.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from tamis.models.rows.padded import pad_right
 from tamis.models.score import score_sequences
 from tamis.models.source import quiet
 from tamis.models.tokenise import encode_conversations, load_tokenizer, pad_id_of
+from tamis.runs.memory import keep_freed_memory
 from tamis.types import Conversation
 
 COMPLETIONS = 8
@@ -37,6 +39,7 @@ def main() -> None:
     parser.add_argument("--texts", type=int, default=240, help="sequences of a repeat")
     parser.add_argument("--repeats", type=int, default=3)
     options = parser.parse_args()
+    keep_freed_memory()
     systems = _systems(model_of(options))
     figures = {}
     for kind, conversations in _conversations(options).items():

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from tamis.cli.app import app
 from tamis.cli.screen import show_error
 from tamis.errors import TamisError
+from tamis.runs.memory import keep_freed_memory
 
 DEBUG = "--debug"
 INTERRUPTED = 130
@@ -23,6 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     Exit codes: 0 done, 1 a defect of Tamis, 2 bad input or options, 130 interrupted.
     """
+    keep_freed_memory()
     given = list(sys.argv[1:] if arguments is None else arguments)
     debug = DEBUG in given
     try:

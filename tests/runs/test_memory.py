@@ -1,0 +1,58 @@
+"""Memory that is freed stays with the process, unless the user has said otherwise."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from tamis.runs.memory import keep_freed_memory
+
+PAGES = """
+import resource
+import numpy as np
+from tamis.runs.memory import keep_freed_memory
+
+def faults():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+
+if {keep}:
+    assert keep_freed_memory()
+
+def pass_of_a_model():
+    [np.ones(400_000) for _ in range(50)]
+
+pass_of_a_model()
+before = faults()
+pass_of_a_model()
+print((faults() - before) * resource.getpagesize())
+"""
+
+
+def bytes_fetched(*, keep: bool) -> int:
+    """Return how many bytes the system hands out for 160 MB in the place of others."""
+    environment = {name: value for name, value in os.environ.items() if "MALLOC" not in name}
+    code = PAGES.format(keep=keep)
+    found = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+    )
+    return int(found.stdout)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc's setting")
+def test_arrays_get_the_memory_of_those_before() -> None:
+    assert bytes_fetched(keep=True) < 1_000_000
+    assert bytes_fetched(keep=False) > 100_000_000
+
+
+@pytest.mark.parametrize("name", ["MALLOC_ARENA_MAX", "GLIBC_TUNABLES"])
+def test_a_users_own_setting_is_kept(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv(name, "1")
+    assert not keep_freed_memory()
+
+
+def test_other_systems_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "platform", "darwin")
+    assert not keep_freed_memory()
