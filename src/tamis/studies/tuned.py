@@ -87,7 +87,11 @@ class Tuner:
         self, labels: Labels, turned_N: Bools, *, train: TrainConfig, seed: int, work: Path
     ) -> Floats:
         kept = np.flatnonzero(labels.weight_N > 0).tolist()
-        pairs = [labelled(self.bench.train[row], wrong=bool(turned_N[row])) for row in kept]
+        # a data set may have two judgements of the same texts, which have one id
+        pairs = [
+            replace(labelled(self.bench.train[row], wrong=bool(turned_N[row])), id=str(row))
+            for row in kept
+        ]
         verdicts = [
             Verdict(pair.id, float(target), float(margin), float(weight))
             for pair, target, margin, weight in zip(
