@@ -9,15 +9,20 @@ import typer
 
 from tamis.errors import ConfigError
 
+Tier = Literal["quick", "default", "full"]
+
 
 def study(
     kind: Annotated[
-        Literal["noise", "deciles"],
-        typer.Argument(help="noise (find, repair, train) or deciles (what each tenth teaches)."),
+        Literal["noise", "deciles", "shift"],
+        typer.Argument(
+            help="noise (find, repair, train), deciles (what each tenth teaches) or shift (what "
+            "generalises)."
+        ),
     ],
     out: Annotated[Path, typer.Option(help="Run directory.")] = Path("runs/study"),
     quick: Annotated[
-        bool, typer.Option("--quick", help="Embedded data and one model: at most 8 minutes.")
+        bool, typer.Option("--quick", help="A small part: at most 8 minutes.")
     ] = False,
     full: Annotated[
         bool, typer.Option("--full", help="Fine-tuned models as well; may be stopped and go on.")
@@ -34,20 +39,20 @@ def study(
         typer.Option(help="Put tables and pictures into their places in this Markdown page."),
     ] = None,
 ) -> None:
-    """Test finding, repairing and training on data whose truth is known, with intervals.
+    """Put methods to the test on data whose truth is known, with intervals.
 
     Prints what it will take, then runs; a study that was stopped goes on where it was. Writes
     OUT/KIND: report.html, tables.md with images, results.parquet and report.json. Needs
     pip install 'tamis\\[study]'.
     """
     from tamis.cli.screen import show_path, show_tables, watcher
-    from tamis.studies.commands import fill_document, run_study_stage, sections_of
-    from tamis.studies.plan import plan_of
+    from tamis.studies.commands import fill_document, plan_for, run_study_stage, sections_of
     from tamis.studies.present import terminal_tables
 
     if quick and full:
         raise ConfigError("--quick and --full were both given; choose one, or neither")
-    plan = plan_of("quick" if quick else "full" if full else "default", num_seeds=num_seeds)
+    tier: Tier = "quick" if quick else "full" if full else "default"
+    plan = plan_for(kind, tier, num_seeds=num_seeds)
     watch = watcher()
     watch.begin(f"study {kind}")
     result = run_study_stage(kind, out, plan=plan, data=data, notice=watch.say)

@@ -35,3 +35,18 @@ def lora_settings(
         fan_in_fan_out=any(isinstance(module, Conv1D) for module in model.modules()),
         **more,
     )
+
+
+def linear_layers(model: nn.Module, *, within: nn.Module) -> list[str]:
+    """Return the full names of the linear layers inside a part of a model.
+
+    >>> model = nn.Sequential(nn.Linear(2, 2), nn.Sequential(nn.Linear(2, 2), nn.ReLU()))
+    >>> linear_layers(model, within=model[1])
+    ['1.0']
+    """
+    inside = {id(module) for module in within.modules()}
+    return [
+        name
+        for name, module in model.named_modules()
+        if id(module) in inside and isinstance(module, nn.Linear | Conv1D)
+    ]

@@ -15,15 +15,14 @@ from peft import inject_adapter_in_model
 from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor, nn
 from transformers import PreTrainedModel
-from transformers.pytorch_utils import Conv1D
 
 from tamis.errors import ConfigError, shorten
-from tamis.models.adapter import lora_settings
+from tamis.models.adapter import linear_layers, lora_settings
 from tamis.models.config import ModelConfig
 from tamis.models.head import initial_weight
 from tamis.models.load import load_reward_model, to_accelerator
 from tamis.models.rows.choose import choose_rows
-from tamis.models.rows.forward import LayerReached, TreeForward, decoder_layers
+from tamis.models.rows.forward import TreeForward, trunk_layers
 from tamis.models.rows.plan import RowPlan
 from tamis.models.rows.tree import PrefixTree
 from tamis.models.source import quiet
@@ -71,7 +70,7 @@ class Branches:
                 block left below the branches.
         """
         model, plan = _trunk(config, pad_token_id=pad_token_id, max_length=max_length)
-        layers = decoder_layers(model)
+        layers = trunk_layers(model)
         if num_layers >= len(layers):
             raise ConfigError(
                 f"branch voters update {num_layers} blocks, and {shorten(config.path)} has "
@@ -80,7 +79,7 @@ class Branches:
         self._model, self._plan = model, plan
         self._forward = cast(TreeForward, model.forward)
         self._first = len(layers) - num_layers
-        targets = _linear_layers(model, within=layers[self._first :])
+        targets = linear_layers(model, within=layers[self._first :])
         size = int(model.config.get_text_config().hidden_size)
         self._parameters = [
             [
@@ -103,8 +102,7 @@ class Branches:
     def enter(self, sequences: Sequence[tuple[int, ...]]) -> Entered:
         """Run the trunk below the branches over all sequences, each common prefix once."""
         tree = self._plan.tree(sequences)
-        hidden_1TD = self._run(tree, first=0, entering_1TD=None, stop=self._first)
-        return Entered(sequences, tree, hidden_1TD)
+        return Entered(sequences, tree, self._forward.reach(tree, layer=self._first))
 
     def pick(self, entered: Entered, which: Sequence[int]) -> Entered:
         """Return some of the sequences that entered; the trunk does not run again."""
@@ -124,25 +122,18 @@ class Branches:
         """
         for layer in self._adapted:
             layer.set_adapter(_name(branch))
-        states_SD = self._run(
-            entered.tree, first=self._first, entering_1TD=entered.hidden_1TD, stop=None
-        )
+        states_SD = self._states(entered)
         return torch.mv(states_SD.float(), self._parameters[branch][-1])
 
-    def _run(
-        self, tree: PrefixTree, *, first: int, entering_1TD: Tensor | None, stop: int | None
-    ) -> Tensor:
-        """Return what leaves the trunk at the read tokens [S, D], or what enters ``stop``."""
-        device = self._model.device
+    def _states(self, entered: Entered) -> Tensor:
+        """Return what leaves the trunk at the read tokens, [S, D]."""
+        tree, device = entered.tree, self._model.device
         run = self._forward.start(
-            tree, device=device, first=first, entering_1TD=entering_1TD, stop=stop
+            tree, device=device, first=self._first, entering_1TD=entered.hidden_1TD
         )
         input_ids = torch.tensor([tree.token_ids], device=device)
         position_ids = torch.tensor([tree.positions], device=device)
-        try:
-            return self._forward.read(run, input_ids=input_ids, position_ids=position_ids)
-        except LayerReached as reached:
-            return reached.hidden_1TD
+        return self._forward.read(run, input_ids=input_ids, position_ids=position_ids)
 
 
 def _trunk(
@@ -176,12 +167,3 @@ def _adapter(
 
 def _name(branch: int) -> str:
     return f"branch{branch}"
-
-
-def _linear_layers(model: PreTrainedModel, *, within: nn.ModuleList) -> list[str]:
-    inside = {id(module) for module in within.modules()}
-    return [
-        name
-        for name, module in model.named_modules()
-        if id(module) in inside and isinstance(module, nn.Linear | Conv1D)
-    ]

@@ -64,7 +64,7 @@ def score_pairs(
     with progress("scoring", total=len(pairs)) as advance:
         for start in range(0, len(pairs), CHUNK_PAIRS):
             chunk = pairs[start : start + CHUNK_PAIRS]
-            sequences, num_over = _sides(tokenizer, chunk, max_length=max_length)
+            sequences, num_over = pair_sequences(tokenizer, chunk, max_length=max_length)
             num_over_length += num_over
             scores_N2[start : start + len(chunk)] = score(sequences).reshape(-1, 2)
             advance(len(chunk))
@@ -118,6 +118,27 @@ def ids_key(ids: Sequence[int]) -> bytes:
     return hashlib.blake2b(np.asarray(ids, np.int64).tobytes(), digest_size=16).digest()
 
 
+def pair_sequences(
+    tokenizer: PreTrainedTokenizerBase, pairs: Sequence[Pair], *, max_length: int
+) -> tuple[list[Sequence[int]], int]:
+    """Return chosen and rejected ids of each pair in turn, and how many pairs were too long.
+
+    Of a pair that is longer than ``max_length``, answers lose their first tokens (`cut_answers`).
+
+    Raises:
+        DataError: the chat template refuses a conversation.
+    """
+    sequences: list[Sequence[int]] = []
+    num_over_length = 0
+    for pair, encoded in zip(
+        pairs, encode_pairs(tokenizer, pairs, max_length=max_length), strict=True
+    ):
+        fitting = cut_answers(tokenizer, pair, encoded, max_length=max_length)
+        num_over_length += fitting is not encoded
+        sequences += [fitting.chosen, fitting.rejected]
+    return sequences, num_over_length
+
+
 def tree_batches(sequences: Sequence[Sequence[int]], *, batch_tokens: int) -> Iterator[list[int]]:
     """Yield the indices of batches whose trees have at most ``batch_tokens`` tokens.
 
@@ -140,21 +161,6 @@ def tree_batches(sequences: Sequence[Sequence[int]], *, batch_tokens: int) -> It
         num_tokens += new
     if batch:
         yield batch
-
-
-def _sides(
-    tokenizer: PreTrainedTokenizerBase, pairs: Sequence[Pair], *, max_length: int
-) -> tuple[list[Sequence[int]], int]:
-    """Return chosen and rejected ids of each pair in turn, and how many pairs were too long."""
-    sequences: list[Sequence[int]] = []
-    num_over_length = 0
-    for pair, encoded in zip(
-        pairs, encode_pairs(tokenizer, pairs, max_length=max_length), strict=True
-    ):
-        fitting = cut_answers(tokenizer, pair, encoded, max_length=max_length)
-        num_over_length += fitting is not encoded
-        sequences += [fitting.chosen, fitting.rejected]
-    return sequences, num_over_length
 
 
 def _scores(

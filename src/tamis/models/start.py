@@ -63,8 +63,8 @@ def start_of(
         return None
     prefix = f"{head_name(model)}."
     return Start(
-        trunk=_digest(item for item in weights if not item[0].startswith(prefix)),
-        head=_digest(item for item in weights if item[0].startswith(prefix)),
+        trunk=weights_digest(item for item in weights if not item[0].startswith(prefix)),
+        head=weights_digest(item for item in weights if item[0].startswith(prefix)),
         template=template_digest(tokenizer),
         max_length=int(tokenizer.model_max_length),
         num_layers=config.num_layers,
@@ -105,7 +105,8 @@ def _own_weights(model: PreTrainedModel) -> Iterable[tuple[str, Tensor]]:
         yield ".".join(own), weight
 
 
-def _digest(weights: Iterable[tuple[str, Tensor]]) -> str:
+def weights_digest(weights: Iterable[tuple[str, Tensor]]) -> str:
+    """Return the SHA-256 of named weights: of names, types, shapes and values, in this order."""
     digest = hashlib.sha256()
     for name, weight in weights:
         digest.update(f"{name}\0{weight.dtype}\0{tuple(weight.shape)}\n".encode())

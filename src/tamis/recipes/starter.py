@@ -122,6 +122,7 @@ train:
   lora:                       # low-rank adapters instead of all weights
     rank: 0                   # above 0: LoRA; the checkpoint is merged, the adapter kept beside it
     # alpha: 16               # scale of the adapters (default: 2 x rank)
+    # top_layers: 4           # adapters in the last 4 layers alone, and the head (default: in all)
     # quantise: nf4           # the frozen trunk in 4 bits, QLoRA; needs bitsandbytes (default none)
     part: all                 # without LoRA; or head: the head alone, on a frozen trunk
     head_dropout: 0.0         # share of the head's inputs that is zeroed while training

@@ -41,7 +41,10 @@ class Panel:
 
 @dataclass(frozen=True, slots=True)
 class ForestStyle:
-    """The words on a forest picture; shares in [0, 1] are shown as percentages."""
+    """The words on a forest picture; shares in [0, 1] are shown as percentages.
+
+    Values that are no shares are shown with so many ``digits``.
+    """
 
     name: str
     alt: str
@@ -50,6 +53,7 @@ class ForestStyle:
     rule: str = ""
     points: str = ""
     is_share: bool = True
+    digits: int = 3
 
 
 def forest(panels: Sequence[Panel], *, style: ForestStyle) -> Markup:
@@ -62,7 +66,7 @@ def forest(panels: Sequence[Panel], *, style: ForestStyle) -> Markup:
             :, 0
         ]
         for axes, panel in zip(grid, panels, strict=True):
-            _paint_panel(axes, panel, is_share=style.is_share)
+            _paint_panel(axes, panel, style=style)
         last = grid[-1]
         last.set_xlim(low, high)
         last.set_xlabel(style.xlabel)
@@ -83,13 +87,14 @@ def forest(panels: Sequence[Panel], *, style: ForestStyle) -> Markup:
     return svg(paint, name=style.name, alt=style.alt, height_in=height_in)
 
 
-def _paint_panel(axes: Axes, panel: Panel, *, is_share: bool) -> None:
+def _paint_panel(axes: Axes, panel: Panel, *, style: ForestStyle) -> None:
     across = axes.get_yaxis_transform()
     for value, _ in panel.references:
         axes.axvline(value, color=RULE, lw=1.3, ls="--")
     for row, item in enumerate(panel.rows):
         y, estimate = -float(row), item.estimate
-        text = percent(estimate.value) if is_share else number(estimate.value, digits=3)
+        value = estimate.value
+        text = percent(value) if style.is_share else number(value, digits=style.digits)
         label = _short(item.label)
         for x, words, side in ((0.0, label, "left"), (1.0, text, "right")):
             axes.text(

@@ -7,8 +7,7 @@ import os
 import sys
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
-LARGEST_KEPT = 1 << 28
-KEPT = (1 << 31) - 1
+LARGEST_KEPT, KEPT = 64 << 20, 256 << 20  # bytes
 
 
 def keep_freed_memory() -> bool:
@@ -16,9 +15,8 @@ def keep_freed_memory() -> bool:
 
     A pass of a model on CPU allocates and frees arrays of megabytes by the thousand. As it comes,
     glibc hands such memory back to the system and gets it again page by page, zeroed: a fifth of
-    the time of scoring (`docs/LOG.md`). Afterwards arrays of up to 256 MiB come from memory that
-    the process keeps, 2 GiB of it beyond what is in use. Call it once, early; peak memory hardly
-    changes.
+    the time of scoring (`docs/LOG.md`). Afterwards arrays of up to 64 MiB come from memory that the
+    process keeps, up to 256 MiB of it beyond what is in use. Call it once, early.
 
     Does nothing where glibc is not used, or where the user has set one of its ``MALLOC_``
     variables or ``GLIBC_TUNABLES``.

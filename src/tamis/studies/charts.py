@@ -37,13 +37,17 @@ class LinePanel:
 
 @dataclass(frozen=True, slots=True)
 class LineStyle:
-    """The words on a picture of curves; both axes are shares where they are said to be."""
+    """The words on a picture of curves; both axes are shares where they are said to be.
+
+    ``ticks`` are names for the places 1, 2, 3 ... of an axis that is no number.
+    """
 
     name: str
     alt: str
     xlabel: str
     x_is_share: bool = True
     diagonal: bool = False
+    ticks: tuple[str, ...] = ()
 
 
 def line_panels(panels: Sequence[LinePanel], *, style: LineStyle) -> Markup:
@@ -62,7 +66,9 @@ def line_panels(panels: Sequence[LinePanel], *, style: LineStyle) -> Markup:
             axes.yaxis.set_major_formatter(PercentFormatter(xmax=1, decimals=0))
             axes.yaxis.set_major_locator(MaxNLocator(nbins=5))
         grid[-1].set_xlabel(style.xlabel)
-        if style.x_is_share:
+        if style.ticks:
+            grid[-1].set_xticks(range(1, 1 + len(style.ticks)), style.ticks)
+        elif style.x_is_share:
             grid[-1].xaxis.set_major_formatter(PercentFormatter(xmax=1, decimals=0))
         known = {}
         for axes in grid:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import pyarrow as pa
 
+from tamis.models.config import ModelConfig
 from tamis.models.source import locate
 from tamis.report.blocks import Section
 from tamis.runs import (
@@ -26,10 +27,16 @@ from tamis.studies.deciles import decile_estimate, parts_table, run_decile_study
 from tamis.studies.deciles_page import decile_sections
 from tamis.studies.noise import Site, noise_estimate, read_all, results_table, run_noise_bench
 from tamis.studies.noise_page import noise_sections
-from tamis.studies.plan import StudyPlan, models_of
+from tamis.studies.plan import Tier, models_of, plan_of
 from tamis.studies.present import as_markdown, fill_page, write_page
+from tamis.studies.shift.figures import results_table as shift_table
+from tamis.studies.shift.material import Material
+from tamis.studies.shift.page import shift_sections
+from tamis.studies.shift.plan import shift_models, shift_plan
+from tamis.studies.shift.run import read_shift, run_shift_study, shift_estimate
+from tamis.types import Config, Pair
 
-Kind = Literal["noise", "deciles"]
+Kind = Literal["noise", "deciles", "shift"]
 REPORT, RESULTS, TABLES, PAGE, IMAGES = (
     "report.json",
     "results.parquet",
@@ -42,22 +49,61 @@ MODELS = "models"
 
 @dataclass(frozen=True, slots=True)
 class _Study:
-    """The parts of one study, as functions."""
+    """The parts of one study, as functions.
 
+    Attributes:
+        plan: what a tier runs.
+        read: the data that a plan needs, checked before anything is computed.
+        models: by label, what a plan loads.
+        pairs: all pairs that were read, by name of the data set.
+        estimate: how long it takes.
+        run: all of it; the report.
+        table: every measured value of a report.
+        sections: the page of a report.
+    """
+
+    plan: Callable[..., Config]
+    read: Callable[..., Any]
+    models: Callable[..., Mapping[str, ModelConfig]]
+    pairs: Callable[[Any], Mapping[str, Sequence[Pair]]]
     estimate: Callable[..., str]
     run: Callable[..., dict[str, Any]]
     table: Callable[[dict[str, Any]], pa.Table]
     sections: Callable[[dict[str, Any]], list[Section]]
 
 
+def _as_they_are(pairs: Mapping[str, Sequence[Pair]]) -> Mapping[str, Sequence[Pair]]:
+    return pairs
+
+
+def _of_material(material: Material) -> Mapping[str, Sequence[Pair]]:
+    return {"training": material.pool} | {one.name: one.pairs for one in material.sets}
+
+
+_OF_NOISE = (plan_of, read_all, models_of, _as_they_are)
 STUDIES: dict[Kind, _Study] = {
-    "noise": _Study(noise_estimate, run_noise_bench, results_table, noise_sections),
-    "deciles": _Study(decile_estimate, run_decile_study, parts_table, decile_sections),
+    "noise": _Study(*_OF_NOISE, noise_estimate, run_noise_bench, results_table, noise_sections),
+    "deciles": _Study(*_OF_NOISE, decile_estimate, run_decile_study, parts_table, decile_sections),
+    "shift": _Study(
+        shift_plan,
+        read_shift,
+        shift_models,
+        _of_material,
+        shift_estimate,
+        run_shift_study,
+        shift_table,
+        shift_sections,
+    ),
 }
 
 
+def plan_for(kind: Kind, tier: Tier, *, num_seeds: int) -> Config:
+    """Return what a tier of a study runs."""
+    return STUDIES[kind].plan(tier, num_seeds=num_seeds)
+
+
 def run_study_stage(
-    kind: Kind, run: Path, *, plan: StudyPlan, data: Path | None, notice: Callable[[str], None]
+    kind: Kind, run: Path, *, plan: Config, data: Path | None, notice: Callable[[str], None]
 ) -> StageResult:
     """Run a study into ``run/KIND``: results.parquet, report.json, report.html, tables.md, images.
 
@@ -68,18 +114,18 @@ def run_study_stage(
         ConfigError: a data set, a model or cleanlab is missing.
     """
     study = STUDIES[kind]
-    pairs = read_all(plan, data=data)
-    models = models_of(plan, folder=run / MODELS)
+    material = study.read(plan, data=data)
+    models = study.models(plan, folder=run / MODELS)
     inputs = {f"model {label}": fingerprint(Path(locate(m.path))) for label, m in models.items()}
-    for name, some in pairs.items():
+    for name, some in study.pairs(material).items():
         inputs[f"pairs {name}"] = "\n".join(pair.id for pair in some)
     inputs = {label: _short(text) for label, text in inputs.items()}
     stage = Stage(run / kind, plan.model_dump(mode="json"), inputs)
-    notice(study.estimate(pairs, plan))
+    notice(study.estimate(material, plan))
 
     def produce(out: Path, _: Path) -> None:
         site = Site(run, data, models, notice)
-        report = study.run(plan, pairs, site=site)
+        report = study.run(plan, material, site=site)
         sections = study.sections(report)
         written = as_markdown(sections, place=f"study-{kind}", images=IMAGES)
         write_parquet(out / RESULTS, study.table(report))

@@ -212,14 +212,19 @@ def _limited(pairs: list[Pair], most: int) -> list[Pair]:
     return [pairs[row] for row in rows]
 
 
-def _read(data: Path | None, *names: str) -> list[Pair]:
+def read_files(data: Path | None, *names: str) -> list[Pair]:
+    """Read files of a folder: their training and test pairs, in the orientation of their labels.
+
+    Raises:
+        ConfigError: a file is not there.
+    """
     found: list[Pair] = []
     for name in names:
         path = None if data is None else data / f"{name}.jsonl.gz"
         if path is None or not path.is_file():
             raise ConfigError(
                 f"the data set {name} is not here: expected {name}.jsonl.gz in the folder that "
-                "--data or TAMIS_DATA_DIR names; --quick needs none"
+                "--data or TAMIS_DATA_DIR names; `tamis study noise --quick` needs none"
             )
         pairs = prepare(DataConfig(path=str(path))).pairs
         found += [replace(pair, gold=1.0) for pair in pairs if pair.split in ("train", "test")]
@@ -237,8 +242,8 @@ def _voted(pairs: Sequence[Pair]) -> list[Pair]:
 
 READERS: Mapping[Name, Callable[[Path | None], list[Pair]]] = {
     "ukp": lambda _: sorted(gold_pairs(), key=lambda pair: pair.split == "test"),
-    "humour": lambda data: _voted(_read(data, "humour_votes")),
-    "pandalm": lambda data: _voted(_read(data, "pandalm_human")),
-    "hh": lambda data: _read(data, "hh_harmless_base", "hh_helpful_base"),
-    "alpaca": lambda data: _read(data, "alpacaeval_gpt4turbo_graded"),
+    "humour": lambda data: _voted(read_files(data, "humour_votes")),
+    "pandalm": lambda data: _voted(read_files(data, "pandalm_human")),
+    "hh": lambda data: read_files(data, "hh_harmless_base", "hh_helpful_base"),
+    "alpaca": lambda data: read_files(data, "alpacaeval_gpt4turbo_graded"),
 }

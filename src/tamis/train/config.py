@@ -71,6 +71,11 @@ class AdapterConfig(Config):
     alpha: int | None = Field(
         None, ge=1, description="scale of the adapters, divided by the rank; None = 2 x rank"
     )
+    top_layers: int | None = Field(
+        None,
+        ge=1,
+        description="adapters in the last so many layers alone (and the trained head); None = all",
+    )
     quantise: Literal["none", "nf4"] = Field(
         "none", description="nf4 keeps the frozen trunk in 4 bits (QLoRA); needs bitsandbytes"
     )
@@ -92,6 +97,11 @@ class AdapterConfig(Config):
             )
         if self.rank > 0 and self.part == "head":
             raise ValueError(f"part is head and rank is {self.rank}; choose one of the two")
+        if self.rank == 0 and self.top_layers is not None:
+            raise ValueError(
+                f"top_layers is {self.top_layers} and rank is 0, which makes no adapters; choose a "
+                "rank above 0"
+            )
         return self
 
 

@@ -19,6 +19,7 @@ from tamis.models.checkpoint import save_checkpoint
 from tamis.models.config import ModelConfig
 from tamis.models.load import to_accelerator
 from tamis.models.rows.choose import choose_rows
+from tamis.models.rows.memory import StateMemory, use_memory
 from tamis.models.rows.plan import RowPlan
 from tamis.models.source import locate, quiet
 from tamis.models.start import start_of
@@ -63,13 +64,14 @@ def fit(
     seed: int,
     work: Path,
     out: Path,
+    memory: StateMemory | None = None,
 ) -> dict[str, Any]:
     """Train a reward model, write its checkpoint to ``out`` and return the report.
 
     A run that was killed resumes from the last complete checkpoint in ``work``, with the same
     final weights bit for bit (on one kind of hardware with one number of threads and processes).
-    The report is JSON-safe and, except for its key ``timing``, the same for the same inputs. Of
-    several processes, each calls this with the same arguments; the first one writes ``out``.
+    The report is JSON-safe and, but for ``timing``, the same for the same inputs. Several processes
+    call this with the same arguments; the first writes ``out``. For ``memory`` see `use_memory`.
 
     Raises:
         DataError: a pair has no verdict or an impossible one, or no pair is left.
@@ -87,7 +89,7 @@ def fit(
         arguments = _arguments(train, num_pairs=len(split.train_N), seed=seed, work=work)
         reward_model = trainable_model(model, train, seed=seed, pad_token_id=pad_id)
         start = start_of(base_of(reward_model), tokenizer, config=model) if is_main() else None
-        plan = _prepare(reward_model, train, assembled, max_length=max_length)
+        plan = _prepare(reward_model, train, assembled, max_length=max_length, memory=memory)
         equip(reward_model, assembled, model=model, arguments=arguments)
     parts = cut_parts(data, split, train=train, arguments=arguments, ranks=assembled.ranks)
     added = added_steps(
@@ -106,10 +108,9 @@ def fit(
             added=added,
         )
         trainer.train(resume_from_checkpoint=last_complete(work))
-        of_added = added.report(trainer)
+        report = training_report(train, data, split=split, state=trainer.state)
+        report |= {"rows": asdict(plan), **parts.facts, **added.report(trainer)}
         trained = _trained(trainer, reward_model, model=model, train=train, seed=seed)
-    report = training_report(train, data, split=split, state=trainer.state)
-    report |= {"rows": asdict(plan), **parts.facts, **of_added}
     if trainer.is_world_process_zero():
         card = card_rows(train, report, seed=seed)
         save_checkpoint(trained, tokenizer, out, card=card, start=start)
@@ -175,9 +176,17 @@ def _trainer_for(model: RewardModel) -> type[PairTrainer]:
 
 
 def _prepare(
-    reward_model: RewardModel, train: TrainConfig, assembled: Assembled, *, max_length: int
+    reward_model: RewardModel,
+    train: TrainConfig,
+    assembled: Assembled,
+    *,
+    max_length: int,
+    memory: StateMemory | None,
 ) -> RowPlan:
-    """Bring the model to its device, choose its rows, and shard it where that is ours to do."""
+    """Bring the model to its device, choose its rows, and shard it where that is ours to do.
+
+    A memory comes between: it is checked on the whole model.
+    """
     base, rows = base_of(reward_model), train.compute.rows
     is_spread = train.compute.fsdp != "none"
     is_spread_by_launcher = any(os.environ.get(name) == "true" for name in SPREADING)
@@ -194,9 +203,20 @@ def _prepare(
     check_readable(base, assembled, views=train.objective.views, is_spread=is_spread_by_launcher)
     states: Literal["scored", "all"] = "all" if "tokens" in assembled.needs else "scored"
     plan = choose_rows(base, wanted=rows, max_length=max_length, states=states)
+    if memory is not None:
+        _check_views(train, assembled)
+        use_memory(base, memory)
     if is_spread and not torch.accelerator.is_available():
         shard(reward_model)
     return plan
+
+
+def _check_views(train: TrainConfig, assembled: Assembled) -> None:
+    if "views" in assembled.needs and train.objective.views.where == "inside":
+        raise ConfigError(
+            "objective.views.where is inside, and what the lower layers say is remembered, without "
+            "dropout; choose read"
+        )
 
 
 def _trained(

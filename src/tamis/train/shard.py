@@ -16,7 +16,7 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor
 
-from tamis.models.rows.forward import decoder_layers
+from tamis.models.rows.forward import trunk_layers
 from tamis.train.build import RewardModel, base_of
 from tamis.train.objective import Batch, Objective, Outcome
 
@@ -30,7 +30,7 @@ def shard(model: RewardModel) -> None:
     """
     mesh = init_device_mesh("cpu", (dist.get_world_size(),))
     inner = base_of(model)
-    for layer in decoder_layers(inner):
+    for layer in trunk_layers(inner):
         fully_shard(layer, mesh=mesh)
     fully_shard(cast(nn.Module, model), mesh=mesh)
     inner._is_distributed_loading_by_transformers = True

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -39,6 +39,19 @@ class LayerReached(Exception):  # noqa: N818
     def __init__(self, hidden_1TD: Tensor) -> None:
         super().__init__()
         self.hidden_1TD = hidden_1TD
+
+
+class Memory(Protocol):
+    """Knows the states that enter a layer, for some texts (see `tamis.models.rows.memory`)."""
+
+    @property
+    def first(self) -> int:
+        """The layer that they enter."""
+        ...
+
+    def entering(self, tree: PrefixTree) -> Tensor | None:
+        """Return the states of a tree's tokens [1, T, D], or ``None`` where it lacks a text."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -74,20 +87,22 @@ class TreeForward:
     With ``tree`` (and ``input_ids`` and ``position_ids`` of shape [1, T]) it returns one logit a
     sequence, [S, 1]: the trunk runs once over the tree and the head on the read positions alone.
     Everything between is the model's own code; only its attention function is exchanged, and its
-    last layer run in two steps where ``trimmed``.
+    last layer run in two steps where ``trimmed``. Where ``memory`` knows all sequences of the tree,
+    only the layers from ``memory.first`` on run (see `tamis.models.rows.memory.use_memory`).
     """
 
     def __init__(
         self, model: PreTrainedModel, plan: RowPlan, *, trimmed: bool, kernel: Kernel
     ) -> None:
         self.plan = plan
+        self.memory: Memory | None = None
         self._model = model
         self._plain: Callable[..., Any] = model.forward
         self._configs = _configs(model)
         self._own = [config._attn_implementation for config in self._configs]
         self.trimmed = trimmed
         self.kernel = kernel
-        layers = decoder_layers(model)
+        layers = trunk_layers(model)
         for index, layer in enumerate(layers):
             layer.forward = _in_passes(layer, index, is_last=index == len(layers) - 1)
 
@@ -106,8 +121,24 @@ class TreeForward:
 
     def states(self, tree: PrefixTree, *, input_ids: Tensor, position_ids: Tensor) -> Tensor:
         """Return the trunk's output at the last token of each sequence, [S, D]."""
-        run = self.start(tree, device=input_ids.device)
+        device, first = input_ids.device, 0
+        entering_1TD = None if self.memory is None else self.memory.entering(tree)
+        if self.memory is not None and entering_1TD is not None:
+            first, entering_1TD = self.memory.first, entering_1TD.to(device, self._model.dtype)
+        run = self.start(tree, device=device, first=first, entering_1TD=entering_1TD)
         return self.read(run, input_ids=input_ids, position_ids=position_ids)
+
+    def reach(self, tree: PrefixTree, *, layer: int) -> Tensor:
+        """Return the states that enter a layer, [1, T, D]; the layers below run, and no other."""
+        device = self._model.device
+        run = self.start(tree, device=device, stop=layer)
+        input_ids = torch.tensor([tree.token_ids], device=device)
+        position_ids = torch.tensor([tree.positions], device=device)
+        try:
+            self.read(run, input_ids=input_ids, position_ids=position_ids)
+        except LayerReached as reached:
+            return reached.hidden_1TD
+        raise UnsupportedAttentionError(f"its layers do not run one by one up to {layer}")
 
     def start(
         self,
@@ -144,7 +175,7 @@ class TreeForward:
         """Give the model back as it was."""
         for config, own in zip(self._configs, self._own, strict=True):
             config._attn_implementation = own
-        for layer in decoder_layers(self._model):
+        for layer in trunk_layers(self._model):
             del layer.forward
         del self._model.forward
 
@@ -168,7 +199,7 @@ def _attends(kernel: Kernel, tree: PrefixTree, device: torch.device) -> Attends:
     return AttendVarlen(tree, device) if kernel == "varlen" else AttendTree(tree)
 
 
-def decoder_layers(model: PreTrainedModel) -> nn.ModuleList:
+def trunk_layers(model: PreTrainedModel) -> nn.ModuleList:
     """Return the layers of the trunk.
 
     Raises:

@@ -1,0 +1,124 @@
+"""The arms of the shift study: what each changes of plain training, with the published settings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from tamis.errors import ConfigError
+from tamis.train.config import ObjectiveConfig, TrainConfig
+
+PLAIN, METARM, COMBINED = "plain", "metarm", "combined"
+How = Literal["one", "average", "mean", "lower"]  # the last two as in tamis.metrics.ensemble
+
+
+@dataclass(frozen=True, slots=True)
+class Arm:
+    """One way to train.
+
+    Attributes:
+        name: short, for files and options.
+        title: for tables.
+        what: what it changes of plain training, in a sentence.
+        terms: terms of the objective with their settings.
+        base_coefficient: of the pair loss.
+        meta: whether each step is a MetaRM step.
+        sampler: how pairs are drawn.
+        how: ``one`` model; or of several that are trained from one probed head, the ``average`` of
+            their weights, the ``mean`` of their scores or the ``lower`` bound of it.
+    """
+
+    name: str
+    title: str
+    what: str
+    terms: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    base_coefficient: float = 1.0
+    meta: bool = False
+    sampler: Literal["shuffle", "prioritised"] = "shuffle"
+    how: How = "one"
+
+    def train(self, plain: TrainConfig, *, responses: Path) -> TrainConfig:
+        """Return the settings of the arm, given those of plain training.
+
+        The inner step of MetaRM is as long as the learning rate, as published.
+        """
+        objective: dict[str, Any] = {
+            "terms": {name: dict(settings) for name, settings in self.terms.items()},
+            "base_coefficient": self.base_coefficient,
+        }
+        if self.meta:
+            objective["meta"] = {"path": str(responses), "eta": plain.learning_rate}
+        return TrainConfig.model_validate(
+            {
+                **plain.model_dump(),
+                "objective": ObjectiveConfig.model_validate(objective).model_dump(),
+                "sampler": self.sampler,
+            }
+        )
+
+
+SIMCSE = {"simcse": {"on": "pairs"}}
+SIMCSE_DIFF = {"simcse": {"on": "differences"}}
+GRM_SFT = {"grm": {"form": "sft"}}
+GRM = 0.99  # published coefficient of the pair loss beside a text regulariser
+
+_ARMS = (
+    Arm(PLAIN, "plain", "Bradley-Terry loss alone"),
+    Arm("simcse", "SimCSE", "texts told apart from those of the batch", SIMCSE),
+    Arm("simcse-diff", "SimCSE on differences", "differences told apart", SIMCSE_DIFF),
+    Arm("swav", "SwAV", "texts assigned to 50 prototypes", {"swav": {"on": "pairs"}}),
+    Arm(
+        "swav-diff",
+        "SwAV on differences",
+        "differences assigned to 20 prototypes",
+        {"swav": {"on": "differences", "coefficient": 0.5}},
+    ),
+    Arm(METARM, "MetaRM", "the pair loss where a shifted policy's answers differ more", meta=True),
+    Arm("grm-sft", "GRM, SFT", "the better answer stays likely", GRM_SFT, GRM),
+    Arm(
+        "grm-dpo",
+        "GRM, DPO",
+        "the better answer stays the likelier one",
+        {"grm": {"form": "dpo"}},
+        GRM,
+    ),
+    Arm(
+        "grm-reference",
+        "GRM, DPO with reference",
+        "the same, compared with the starting model",
+        {"grm": {"form": "dpo_reference"}},
+        GRM,
+    ),
+    Arm(
+        "prioritised",
+        "prioritised sampling",
+        "pairs that the model gets wrong come more often and count less",
+        sampler="prioritised",
+    ),
+    Arm("warm", "WARM", "the average of three models' weights", how="average"),
+    Arm("ensemble", "ensemble, mean", "the mean of the same three models' scores", how="mean"),
+    Arm("lower", "ensemble, mean − std", "a lower bound of the same scores", how="lower"),
+    Arm(
+        COMBINED,
+        "MetaRM + SimCSE on differences",
+        "both together",
+        SIMCSE_DIFF,
+        meta=True,
+    ),
+)
+ARMS: Mapping[str, Arm] = {arm.name: arm for arm in _ARMS}
+ALL_ARMS = tuple(ARMS)
+QUICK_ARMS = (PLAIN, "simcse-diff", METARM, COMBINED)
+
+
+def arm_of(name: str) -> Arm:
+    """Return an arm.
+
+    Raises:
+        ConfigError: there is no such arm.
+    """
+    if name not in ARMS:
+        raise ConfigError(f"no arm {name!r}: expected one of {', '.join(ARMS)}")
+    return ARMS[name]

@@ -1,0 +1,235 @@
+"""The figures of the shift study as rows: accuracy, differences to plain training, spread, order.
+
+Intervals of an arm's own figures are over items, of the mean of its seeds; those of differences to
+plain training are over items and seeds, as are their p-values (see
+`tamis.studies.shift.intervals`). P-values of the same figure are corrected over all arms by Holm.
+
+Shape legend: M pairs of a test set, P prompts, K responses to each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from tamis.errors import DataError
+from tamis.metrics import holm, length_delta, pair_credit
+from tamis.studies.shift.arms import PLAIN
+from tamis.studies.shift.intervals import Figure, IntArray
+from tamis.studies.shift.measures import (
+    DATA_SET,
+    TEST_SET,
+    Ground,
+    Scope,
+    accuracies,
+    gold_order,
+    level_figures,
+)
+from tamis.studies.shift.records import Level, Scores, TestSet
+from tamis.studies.shift.wanted import verdicts
+
+LONGER, SHORTER = "always the longer", "always the shorter"
+LEVEL = "level"
+
+Row = dict[str, Any]
+Runs = Mapping[str, Sequence[Scores]]
+Figures = Mapping[str, Mapping[Scope, Figure]]
+
+
+def build_report(
+    sets: Sequence[TestSet],
+    clusters: Mapping[str, IntArray],
+    *,
+    levels: Sequence[Level],
+    scores: Runs,
+    seeds: Sequence[int],
+    recommended: str,
+) -> dict[str, Any]:
+    """Return all figures of the study, JSON-safe; the runner says what was run.
+
+    Args:
+        sets: in and out of distribution.
+        clusters: by test set, what is resampled together: groups [M] or texts [M, 2].
+        levels: of the shifted policy.
+        scores: by arm, one for each seed; the arm ``plain`` is what the others are held against.
+        seeds: in the order of the scores.
+        recommended: the arm that the recommended recipe trains, chosen before the study was run.
+
+    Raises:
+        DataError: scores that do not belong to these sets, levels and seeds, or no such arm.
+    """
+    _check(sets, levels, scores=scores, seeds=seeds)
+    if PLAIN not in scores or recommended not in scores or recommended == PLAIN:
+        raise DataError(f"arms {', '.join(scores)}: expected {PLAIN}, and {recommended} beside it")
+    ground = Ground.of(sets, clusters)
+    reached = {arm: accuracies(ground, runs) for arm, runs in scores.items()}
+    on_levels = {arm: level_figures(ground, runs, levels) for arm, runs in scores.items()}
+    report: dict[str, Any] = {
+        "accuracy": accuracy_rows(reached, sets=sets),
+        "differences": difference_rows(reached),
+        "shift": shift_rows(on_levels, levels=levels),
+        "baselines": baseline_rows(ground),
+    }
+    report["verdicts"] = verdicts(report, recommended=recommended)
+    report["notes"] = _notes(levels, num_seeds=len(seeds))
+    return report
+
+
+def accuracy_rows(reached: Figures, *, sets: Sequence[TestSet]) -> list[Row]:
+    """Tell what each arm reaches on test sets, on data sets, and in and out of distribution."""
+    is_out = {(TEST_SET, one.name): one.is_out for one in sets}
+    is_out |= {(DATA_SET, one.dataset): one.is_out for one in sets}
+    return [
+        {"arm": arm, "part": part, "name": name, "is_out": is_out.get((part, name))}
+        | {"accuracy": asdict(figure.over_items())}
+        | _per_seed(figure)
+        for arm, figures in reached.items()
+        for (part, name), figure in figures.items()
+    ]
+
+
+def difference_rows(reached: Figures) -> list[Row]:
+    """Tell how the accuracy of each arm differs from that of plain training."""
+    rows = [
+        {"arm": arm, "part": part, "name": name} | _contrast(figure, reached[PLAIN][part, name])
+        for arm, figures in reached.items()
+        if arm != PLAIN
+        for (part, name), figure in figures.items()
+    ]
+    return _with_holm(rows, family=("part", "name"))
+
+
+def shift_rows(on_levels: Figures, *, levels: Sequence[Level]) -> list[Row]:
+    """Tell how far apart each arm scores a shifted policy's answers, and whether in gold's order.
+
+    The rows of other arms than plain training hold how they differ from it.
+    """
+    distance = {level.name: level.distance for level in levels}
+    rows = []
+    for arm, figures in on_levels.items():
+        for (level, measure), figure in figures.items():
+            row: Row = {"arm": arm, "level": level, "distance": distance[level], "measure": measure}
+            row |= {"value": asdict(figure.over_items()), **_per_seed(figure)}
+            if arm != PLAIN:
+                contrast = _contrast(figure, on_levels[PLAIN][level, measure])
+                row |= {
+                    "minus_plain": contrast["difference"],
+                    "minus_plain_per_seed": contrast["per_seed"],
+                    "num_above": contrast["num_above"],
+                    "p": contrast["p"],
+                }
+            rows.append(row)
+    return _with_holm(rows, family=("level", "measure"))
+
+
+def baseline_rows(ground: Ground) -> list[Row]:
+    """Tell what rules reach that read nothing but lengths."""
+    longer = {one.name: length_delta(one.pairs)[None] for one in ground.sets}
+    rows = []
+    for rule, sign in ((LONGER, 1.0), (SHORTER, -1.0)):
+        found = ground.means({name: pair_credit(sign * gap) for name, gap in longer.items()})
+        rows += [
+            {"rule": rule, "part": part, "name": name, "accuracy": asdict(figure.over_items())}
+            for (part, name), figure in found.items()
+        ]
+    return rows
+
+
+def results_table(report: Mapping[str, Any]) -> pa.Table:
+    """Return every measured value of every seed: one row a value, with what it is of."""
+    rows = [
+        (row["arm"], row["part"], row["name"], "accuracy", row["per_seed"])
+        for row in report["accuracy"]
+    ]
+    rows += [
+        (row["arm"], LEVEL, row["level"], row["measure"], row["per_seed"])
+        for row in report["shift"]
+    ]
+    names = ("arm", "part", "name", "measure", "seed", "value")
+    return pa.Table.from_pylist(
+        [
+            dict(zip(names, (*of, seed, value), strict=True))
+            for *of, per_seed in rows
+            for seed, value in zip(report["seeds"], per_seed, strict=True)
+        ]
+    )
+
+
+def _per_seed(figure: Figure) -> Row:
+    """Return the values of the seeds and their standard deviation, None of a single one."""
+    value_S = figure.value_S
+    spread = float(value_S.std(ddof=1)) if len(value_S) > 1 else None
+    return {"per_seed": value_S.tolist(), "seed_std": spread}
+
+
+def _contrast(figure: Figure, plain: Figure) -> Row:
+    """Return the difference over items and seeds, and under how many seeds it is above 0."""
+    gap = figure.minus(plain)
+    found, p = gap.over_items_and_seeds()
+    num_above = int((gap.value_S > 0).sum())
+    return {
+        "difference": asdict(found),
+        **_per_seed(gap),
+        "num_above": num_above,
+        "p": p,
+    }
+
+
+def _with_holm(rows: Sequence[Row], *, family: tuple[str, str]) -> list[Row]:
+    """Add Holm's p-values over the arms: the rows with the same values in these columns."""
+    members: dict[tuple[Any, ...], list[int]] = {}
+    for place, row in enumerate(rows):
+        if "p" in row:
+            members.setdefault(tuple(row[column] for column in family), []).append(place)
+    adjusted: dict[int, float] = {}
+    for places in members.values():
+        found = holm([rows[place]["p"] for place in places])
+        adjusted.update(zip(places, found, strict=True))
+    return [
+        row | {"p_holm": adjusted[place]} if place in adjusted else row
+        for place, row in enumerate(rows)
+    ]
+
+
+def _notes(levels: Sequence[Level], *, num_seeds: int) -> list[str]:
+    notes = []
+    if num_seeds == 1:
+        notes.append("With one seed, no interval and no p-value knows how much seeds differ.")
+    for level in levels:
+        order_PN = gold_order(level)
+        num_even = int((order_PN == 0).sum())
+        if num_even:
+            notes.append(
+                f"{level.name}: {num_even:,} of {order_PN.size:,} pairs of responses have equal "
+                "gold rewards and do not count in ranking accuracy."
+            )
+    return notes
+
+
+def _check(
+    sets: Sequence[TestSet], levels: Sequence[Level], *, scores: Runs, seeds: Sequence[int]
+) -> None:
+    wanted: dict[str, tuple[int, ...]] = {one.name: (len(one.pairs),) for one in sets}
+    for level in levels:
+        num_prompts, num_responses = np.shape(level.gold_PK)
+        if num_responses < 2 or num_prompts != len(level.answers):
+            raise DataError(
+                f"{level.name}: gold rewards of shape {level.gold_PK.shape} for "
+                f"{len(level.answers)} prompts, expected two or more for each"
+            )
+    wanted |= {level.name: level.gold_PK.shape for level in levels}
+    for arm, runs in scores.items():
+        if len(runs) != len(seeds):
+            raise DataError(f"arm {arm}: {len(runs)} scores for {len(seeds)} seeds")
+        for seed, run in zip(seeds, runs, strict=True):
+            found = {**run.gap, **run.level}
+            for name, shape in wanted.items():
+                seen = np.shape(found.get(name, 0))
+                if seen != shape:
+                    raise DataError(
+                        f"arm {arm}, seed {seed}, {name}: scores of shape {seen}, expected {shape}"
+                    )

@@ -1,0 +1,132 @@
+"""The shift study's simulated policies as blocks: how far apart and in what order answers score."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from tamis.report.blocks import Block, Fold, Picture, Table, Text
+from tamis.report.numbers import (
+    number_interval,
+    percent,
+    percent_interval,
+    points_interval,
+)
+from tamis.report.pictures import MUTED, RIGHT, WRONG
+from tamis.studies.charts import Line, LinePanel, LineStyle, line_panels
+from tamis.studies.noise_figures import as_interval
+from tamis.studies.shift.arms import METARM, PLAIN
+from tamis.studies.shift.measures import RANKING, SPREAD
+from tamis.studies.shift.wanted import SHIFTED, p_in_words, pick
+
+STYLES = ((MUTED, "--"), (RIGHT, "-"), (WRONG, "-"))
+APART = 0.1  # between two lines at one place
+NOTHING = "–"
+
+Report = Mapping[str, Any]
+
+
+def level_blocks(report: Report) -> tuple[Block, ...]:
+    """Return the picture of the spread, and tables of spread and order by gold reward."""
+    last = shown_level(report)
+    others = tuple(_level_table(report, level) for level in _levels(report) if level != last)
+    blocks: list[Block] = [Text(_how(report)), _picture(report), _level_table(report, last)]
+    return (*blocks, Fold("The other levels", others)) if others else tuple(blocks)
+
+
+def level_cells(report: Report, arm: str, level: str) -> tuple[str, str]:
+    """Return the spread and the ranking accuracy of an arm at a level, in words."""
+    found = [pick(report["shift"], arm=arm, level=level, measure=m) for m in (SPREAD, RANKING)]
+    spread, ranking = (as_interval(row["value"]) for row in found)
+    return number_interval(spread, digits=2), percent(ranking.value)
+
+
+def shown_level(report: Report) -> str:
+    """Return the level that stands for the shifted policy: best of 4, or the last."""
+    levels = _levels(report)
+    return SHIFTED if SHIFTED in levels else levels[-1]
+
+
+def _levels(report: Report) -> list[str]:
+    return list(dict.fromkeys(row["level"] for row in report["shift"]))
+
+
+def _how(report: Report) -> str:
+    rows = [row for row in report["shift"] if row["arm"] == PLAIN and row["measure"] == SPREAD]
+    num_prompts = max(row["value"]["num_items"] for row in rows)
+    far = [f"{row['level']} ({row['distance']:.2f})" for row in rows if row["distance"]]
+    nats = f" Its distance from the policy in nats is known for {', '.join(far)}." if far else ""
+    return (
+        f"Responses to {num_prompts} prompts, sampled at several temperatures or taken as the best "
+        f"of n by another reward model, stand for a policy that has moved.{nats} Spread is the "
+        "mean absolute difference between the rewards of two responses to one prompt, over the "
+        "mean absolute gap that the same model leaves between the answers of test pairs in "
+        "distribution: a reward model that no longer tells responses apart has a small one. Gold "
+        "order is the share of two responses to one prompt that are ranked as by a gold reward "
+        "model, another model trained on far more data; it is itself no person. Intervals are "
+        "over prompts, those of the spread over test pairs as well, and those of differences over "
+        "seeds; Holm's correction is over all methods, for each level and measure apart."
+    )
+
+
+def _picture(report: Report) -> Picture:
+    levels = _levels(report)
+    named = {arm["name"]: arm["title"] for arm in report["arms"]}
+    shown = [arm for arm in dict.fromkeys((PLAIN, METARM, report["recommended"])) if arm in named]
+    lines = []
+    for place, (arm, (colour, dashes)) in enumerate(zip(shown, STYLES, strict=False)):
+        shift = APART * (place - (len(shown) - 1) / 2)
+        for family in dict.fromkeys(map(_family, levels)):
+            points = [
+                (1 + x + shift, _spread(report, arm, level))
+                for x, level in enumerate(levels)
+                if _family(level) == family
+            ]
+            x_of, values = zip(*points, strict=True)
+            lines.append(Line(named[arm], x_of, values, colour, dashes))
+    seen = "Spread of the rewards of responses to one prompt, by policy."
+    ticks = tuple(level.replace("temperature ", "temp.\n").replace("best ", "best\n")
+                  for level in levels)  # fmt: skip
+    style = LineStyle("shift-spread", seen, "policy", x_is_share=False, ticks=ticks)
+    ends = "; ".join(
+        f"{named[arm]} {percent_interval(_spread(report, arm, levels[-1]))}" for arm in shown
+    )
+    reading = (
+        "100% is as far apart as the two answers of a test pair in distribution. Where a line "
+        f"falls, the model tells the answers of that policy less apart. At {levels[-1]}: {ends}."
+    )
+    panel = LinePanel("spread over the gap in distribution", tuple(lines))
+    return Picture(line_panels([panel], style=style), caption=seen, reading=reading)
+
+
+def _spread(report: Report, arm: str, level: str) -> Any:
+    return as_interval(pick(report["shift"], arm=arm, level=level, measure=SPREAD)["value"])
+
+
+def _family(level: str) -> str:
+    """Return the kind of a level, all but its number: lines do not join two kinds."""
+    return level.rsplit(" ", 1)[0]
+
+
+def _level_table(report: Report, level: str) -> Table:
+    rows = []
+    for arm in report["arms"]:
+        of = {"arm": arm["name"], "level": level}
+        spread = pick(report["shift"], **of, measure=SPREAD)
+        ranking = pick(report["shift"], **of, measure=RANKING)
+        cells = [number_interval(as_interval(spread["value"]), digits=2)]
+        if arm["name"] == PLAIN:
+            cells += [NOTHING, NOTHING, percent_interval(as_interval(ranking["value"])), NOTHING,
+                      NOTHING]  # fmt: skip
+        else:
+            cells += [
+                number_interval(as_interval(spread["minus_plain"]), digits=2),
+                p_in_words(spread["p_holm"]),
+                percent_interval(as_interval(ranking["value"])),
+                points_interval(as_interval(ranking["minus_plain"])),
+                p_in_words(ranking["p_holm"]),
+            ]
+        rows.append((arm["title"], *cells))
+    header = ("method", "spread", "minus plain", "p (Holm)", "gold order", "minus plain",
+              "p (Holm)")  # fmt: skip
+    return Table(f"Spread and gold order, {level}", header, tuple(rows))
