@@ -30,7 +30,7 @@ from tamis.vote.config import VoteConfig
 from tamis.vote.frozen import depth_scales, flatten, frozen_differences
 from tamis.vote.heads import train_voter
 
-NUM_GRADED, NUM_UNSEEN = 6_000, 500  # pairs of AlpacaEval
+NUM_HH, NUM_GRADED, NUM_UNSEEN = 12_000, 6_000, 500  # pairs of HH, and of AlpacaEval
 HEAD = VoteConfig()  # epochs, step and penalty of a head, as in votes
 
 
@@ -102,25 +102,30 @@ def fit_judge(
     return Judge(weights_D, scale_L, model, cache)
 
 
-def proxy_pairs(data: Path | None) -> list[Pair]:
-    """Return what the proxy judge is trained on: all training pairs of HH-RLHF, both parts.
+def proxy_pairs(data: Path | None, *, num_hh: int = NUM_HH) -> list[Pair]:
+    """Return what the proxy judge is trained on: training pairs of HH-RLHF, both parts.
 
     Raises:
         ConfigError: a file is not there.
     """
-    return _training(some_pairs("hh", data=data, limits=Limits()))
+    return _training(some_pairs("hh", data=data, limits=Limits(train=num_hh)))
 
 
-def gold_pairs(data: Path | None, *, num_graded: int = NUM_GRADED) -> list[Pair]:
+def gold_pairs(
+    data: Path | None, *, num_hh: int = NUM_HH, num_graded: int = NUM_GRADED
+) -> list[Pair]:
     """Return what the gold judge is trained on: the proxy's pairs, then those of AlpacaEval.
 
-    Of the latter, whole groups are taken, at most ``num_graded`` pairs.
+    Whole groups are taken, at most ``num_hh`` and ``num_graded`` pairs.
 
     Raises:
         ConfigError: a file is not there.
     """
     limits = Limits(train=num_graded)
-    return [*proxy_pairs(data), *_training(some_pairs("alpaca", data=data, limits=limits))]
+    return [
+        *proxy_pairs(data, num_hh=num_hh),
+        *_training(some_pairs("alpaca", data=data, limits=limits)),
+    ]
 
 
 def unseen_pairs(data: Path | None) -> list[Pair]:

@@ -13,7 +13,15 @@ from pathlib import Path
 import numpy as np
 
 from tamis.models.config import ModelConfig
-from tamis.studies.shift.gold import Judge, fit_judge, gold_pairs, proxy_pairs, unseen_pairs
+from tamis.studies.shift.gold import (
+    NUM_GRADED,
+    NUM_HH,
+    Judge,
+    fit_judge,
+    gold_pairs,
+    proxy_pairs,
+    unseen_pairs,
+)
 from tamis.studies.shift.material import Material
 from tamis.studies.shift.policy import (
     Places,
@@ -41,7 +49,8 @@ class Shifts:
         num: responses to each prompt at each level.
         meta_best: the n of the meta set's answers.
         max_new_tokens: tokens of a response at most.
-        num_graded: pairs of AlpacaEval that the gold judge is trained on, at most.
+        num_hh: pairs of HH-RLHF that both judges are trained on, at most.
+        num_graded: pairs of AlpacaEval that the gold judge is trained on as well, at most.
     """
 
     temperatures: tuple[float, ...] = (0.7, 1.3)
@@ -49,7 +58,8 @@ class Shifts:
     num: int = 4
     meta_best: int = 2
     max_new_tokens: int = 48
-    num_graded: int = 6_000
+    num_hh: int = NUM_HH
+    num_graded: int = NUM_GRADED
 
 
 DEFAULT = Shifts()
@@ -89,7 +99,7 @@ def shifted_levels(
     Raises:
         ConfigError: a model or a data set is not there.
     """
-    judges = fit_judges(data, model=judge_model, folder=folder, num_graded=shifts.num_graded)
+    judges = fit_judges(data, model=judge_model, folder=folder, shifts=shifts)
 
     def sample(prompts: Sequence[Conversation], *, temperature: float, num: int) -> list[Answers]:
         return sample_answers(
@@ -116,16 +126,16 @@ def shifted_levels(
 
 
 def fit_judges(
-    data: Path | None, *, model: ModelConfig, folder: Path, num_graded: int = DEFAULT.num_graded
+    data: Path | None, *, model: ModelConfig, folder: Path, shifts: Shifts = DEFAULT
 ) -> Judges:
     """Train the judges; the texts are read once, and kept in ``folder``.
 
     Raises:
         ConfigError: a data set or the model is not there.
     """
-    pairs = gold_pairs(data, num_graded=num_graded)
+    pairs = gold_pairs(data, num_hh=shifts.num_hh, num_graded=shifts.num_graded)
     gold = fit_judge(pairs, model=model, cache=folder / FEATURES, seed=SEED)
-    num = len(proxy_pairs(data))
+    num = len(proxy_pairs(data, num_hh=shifts.num_hh))
     proxy = fit_judge(pairs, model=model, cache=folder / FEATURES, seed=SEED, num=num)
     return Judges(gold, proxy)
 

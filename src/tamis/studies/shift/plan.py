@@ -12,6 +12,7 @@ from tamis.studies.decoder import smollm2_checkpoint
 from tamis.studies.demo import DEMO_MODEL
 from tamis.studies.plan import Tier
 from tamis.studies.shift.arms import ALL_ARMS, QUICK_ARMS
+from tamis.studies.shift.gold import NUM_GRADED, NUM_HH
 from tamis.train.config import AdapterConfig, TrainConfig
 from tamis.types import Config
 
@@ -28,11 +29,14 @@ class ShiftPlan(Config):
         (0, 1, 2, 3, 4), min_length=1, description="draws of training pairs, heads and orders"
     )
     arms: tuple[str, ...] = Field(ALL_ARMS, min_length=1, description="what is compared with plain")
-    num_train: int = Field(600, ge=20, description="training pairs of a seed, of both parts of HH")
+    num_train: int = Field(400, ge=20, description="training pairs of a seed, of both parts of HH")
     per_set: int = Field(300, ge=20, description="pairs of a test set at most")
-    num_prompts: int = Field(80, ge=4, description="prompts that shifted policies answer")
-    num_meta: int = Field(96, ge=4, description="prompts of the answers that MetaRM reads")
-    num_graded: int = Field(6_000, ge=50, description="pairs of AlpacaEval for the gold judge")
+    num_prompts: int = Field(60, ge=4, description="prompts that shifted policies answer")
+    num_meta: int = Field(64, ge=4, description="prompts of the answers that MetaRM reads")
+    num_hh: int = Field(NUM_HH, ge=50, description="pairs of HH-RLHF for both judges, at most")
+    num_graded: int = Field(
+        NUM_GRADED, ge=50, description="pairs of AlpacaEval for the gold judge, at most"
+    )
     train: TrainConfig = Field(
         default_factory=lambda: TrainConfig(
             batch_size=16,
@@ -63,7 +67,8 @@ def shift_plan(tier: Tier, *, num_seeds: int = 5) -> ShiftPlan:
             per_set=40,
             num_prompts=16,
             num_meta=16,
-            num_graded=500,
+            num_hh=300,
+            num_graded=300,
         )
     if tier == "full":
         return ShiftPlan(tier=tier, seeds=seeds, num_train=3000)

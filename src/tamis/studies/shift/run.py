@@ -7,6 +7,7 @@ goes on where it stopped, and a larger tier uses what a smaller one has computed
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from tamis.studies.plan import in_words
 from tamis.studies.shift.arms import COMBINED, arm_of
 from tamis.studies.shift.cells import Lab
 from tamis.studies.shift.figures import build_report
-from tamis.studies.shift.levels import Shifts, shifted_levels
+from tamis.studies.shift.levels import Shifts, fit_judges, judge_accuracy, shifted_levels
 from tamis.studies.shift.material import Material, read_material
 from tamis.studies.shift.plan import JUDGE, POLICY, TRAINED, ShiftPlan
 from tamis.studies.shift.records import Scores
@@ -67,7 +68,7 @@ def shift_estimate(material: Material, plan: ShiftPlan) -> str:
     of_seed = sum(plan.warm.num_members if arm_of(a).how == "average" else 1 for a in plan.arms)
     cells = len(plan.seeds) * of_seed
     samples = sampled * shifts.max_new_tokens * SAMPLE_S
-    judge = 2 * (len(material.pool) + plan.num_graded) * JUDGE_S
+    judge = 2 * (min(len(material.pool), plan.num_hh) + plan.num_graded) * JUDGE_S
     reading = (texts + trained) * TOKENS * READ_S
     training = cells * (plan.num_train * plan.train.epochs * TRAIN_S + texts * TOKENS * SCORE_S)
     return (
@@ -79,14 +80,16 @@ def shift_estimate(material: Material, plan: ShiftPlan) -> str:
 
 def run_shift_study(plan: ShiftPlan, material: Material, *, site: Site) -> dict[str, Any]:
     """Run all cells and return the report, JSON-safe; see `results_table` for the bare values."""
+    samples, shifts = site.run / SAMPLES, _shifts(plan)
     levels, responses = shifted_levels(
         material,
         model=site.models[POLICY],
         judge_model=site.models[JUDGE],
         data=site.data,
-        folder=site.run / SAMPLES,
-        shifts=Shifts(num_graded=plan.num_graded),
+        folder=samples,
+        shifts=shifts,
     )
+    judges = fit_judges(site.data, model=site.models[JUDGE], folder=samples, shifts=shifts)
     model = site.models[TRAINED]
     texts = Texts.of(load_tokenizer(model), sets=material.sets, levels=levels)
     lab = Lab(
@@ -106,6 +109,15 @@ def run_shift_study(plan: ShiftPlan, material: Material, *, site: Site) -> dict[
                 scores[name].append(lab.scores(arm_of(name), seed=seed))
                 advance(1)
     arms = [arm_of(name) for name in plan.arms]
+    found = build_report(
+        material.sets,
+        {one.name: material.clusters(one) for one in material.sets},
+        levels=levels,
+        scores=scores,
+        seeds=plan.seeds,
+        recommended=RECOMMENDED,
+    )
+    found["notes"].append(_of_judges(judge_accuracy(material, judges=judges, data=site.data)))
     return {
         "study": "shift",
         "tier": plan.tier,
@@ -114,15 +126,20 @@ def run_shift_study(plan: ShiftPlan, material: Material, *, site: Site) -> dict[
         "num_train": plan.num_train,
         "arms": [{"name": arm.name, "title": arm.title, "what": arm.what} for arm in arms],
         "recommended": RECOMMENDED,
-        **build_report(
-            material.sets,
-            {one.name: material.clusters(one) for one in material.sets},
-            levels=levels,
-            scores=scores,
-            seeds=plan.seeds,
-            recommended=RECOMMENDED,
-        ),
+        **found,
     }
+
+
+def _shifts(plan: ShiftPlan) -> Shifts:
+    return Shifts(num_hh=plan.num_hh, num_graded=plan.num_graded)
+
+
+def _of_judges(accuracy: Mapping[str, Mapping[str, float]]) -> str:
+    reached = [
+        f"{name} " + ", ".join(f"{100 * value:.1f}% ({title})" for title, value in of.items())
+        for name, of in accuracy.items()
+    ]
+    return f"Accuracy of the judges on held-out pairs: {'; '.join(reached)}."
 
 
 def _memory(
