@@ -13,7 +13,7 @@ from tamis.runs.memory import keep_freed_memory
 PAGES = """
 import resource
 import numpy as np
-from tamis.runs.memory import keep_freed_memory
+from tamis.runs.memory import keep_freed_memory, release_freed_memory
 
 def faults():
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
@@ -25,16 +25,18 @@ def pass_of_a_model():
     [np.ones(400_000) for _ in range(50)]
 
 pass_of_a_model()
+if {release}:
+    release_freed_memory()
 before = faults()
 pass_of_a_model()
 print((faults() - before) * resource.getpagesize())
 """
 
 
-def bytes_fetched(*, keep: bool) -> int:
+def bytes_fetched(*, keep: bool, release: bool = False) -> int:
     """Return how many bytes the system hands out for 160 MB in the place of others."""
     environment = {name: value for name, value in os.environ.items() if "MALLOC" not in name}
-    code = PAGES.format(keep=keep)
+    code = PAGES.format(keep=keep, release=release)
     found = subprocess.run(
         [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
     )
@@ -56,3 +58,8 @@ def test_a_users_own_setting_is_kept(monkeypatch: pytest.MonkeyPatch, name: str)
 def test_other_systems_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "platform", "darwin")
     assert not keep_freed_memory()
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc's setting")
+def test_what_is_free_can_be_handed_back() -> None:
+    assert bytes_fetched(keep=True, release=True) > 100_000_000

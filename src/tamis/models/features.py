@@ -22,6 +22,7 @@ from tamis.models.load import load_trunk, to_accelerator
 from tamis.models.rows.padded import length_batches, pad_right
 from tamis.models.source import locate
 from tamis.runs import fingerprint, progress, write_array
+from tamis.runs.memory import release_freed_memory
 from tamis.runs.scratch import Ragged, distinct
 
 Ints = NDArray[np.int64]
@@ -85,6 +86,7 @@ def pooled_features(
             if not path.is_file() and trunk is not None:
                 chunk = _texts(sequences, found.first_U[start : start + CHUNK])
                 write_array(path, _chunk_features(trunk, chunk, batch_tokens=batch_tokens))
+                release_freed_memory()
             features_ULD = np.load(path)
             yield TextFeatures(features_ULD, rows, found.which_M[rows] - start)
             advance(len(features_ULD))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
+from collections.abc import Callable
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 LARGEST_KEPT, KEPT = 64 << 20, 256 << 20  # bytes
@@ -22,10 +23,24 @@ def keep_freed_memory() -> bool:
     variables or ``GLIBC_TUNABLES``.
     """
     is_set = any(name.startswith(("MALLOC_", "GLIBC_TUNABLES")) for name in os.environ)
-    if is_set or not sys.platform.startswith("linux"):
-        return False
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is None:
+    mallopt = _of_libc("mallopt")
+    if is_set or mallopt is None:
         return False
     options = ((M_MMAP_THRESHOLD, LARGEST_KEPT), (M_TRIM_THRESHOLD, KEPT))
     return all(mallopt(option, value) == 1 for option, value in options)
+
+
+def release_freed_memory() -> None:
+    """Hand back what is free, in milliseconds; at the end of many passes, so that it cannot add up.
+
+    Does nothing where glibc is not used.
+    """
+    trim = _of_libc("malloc_trim")
+    if trim is not None:
+        trim(0)
+
+
+def _of_libc(name: str) -> Callable[..., int] | None:
+    if not sys.platform.startswith("linux"):
+        return None
+    return getattr(ctypes.CDLL(None), name, None)

@@ -110,7 +110,7 @@ def _training(report: Mapping[str, Any]) -> list[Row]:
     if clean:
         gap = clean["minus_raw"]
         rows.append(
-            _row("ukp, clean labels: auto − raw, accuracy", "at least -0.005",
+            _row("ukp, clean labels: auto − raw, accuracy", "at least −0.005",
                  _interval(gap), gap["value"] >= -0.005)
         )  # fmt: skip
     auto = [row for row in report["training"] if row["arm"] == AUTO and "p_holm" in row]
@@ -136,4 +136,4 @@ def _row(figure: str, wanted: str, measured: str, met: bool) -> Row:
 
 def _interval(content: Mapping[str, Any]) -> str:
     value, low, high = (round(content[name], 3) + 0.0 for name in ("value", "low", "high"))
-    return f"{value:.3f} [{low:.3f}, {high:.3f}]"
+    return f"{value:.3f} [{low:.3f}, {high:.3f}]".replace("-", "−")
