@@ -27,6 +27,7 @@ def plan():
     return ShiftPlan(
         tier="quick",
         seeds=(0, 1),
+        arms=ALL_ARMS,
         num_train=20,
         per_set=24,
         num_prompts=4,

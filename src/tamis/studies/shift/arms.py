@@ -110,6 +110,8 @@ _ARMS = (
 )
 ARMS: Mapping[str, Arm] = {arm.name: arm for arm in _ARMS}
 ALL_ARMS = tuple(ARMS)
+COSTLY = ("grm-dpo", "grm-reference")  # the language model head reads both answers
+DEFAULT_ARMS = tuple(name for name in ARMS if name not in COSTLY)
 QUICK_ARMS = (PLAIN, "simcse-diff", METARM, COMBINED)
 
 

@@ -91,7 +91,7 @@ class Lab:
 
     def _kept(self, compute: Callable[[Path], Floats], **identity: Any) -> Floats:
         """Return the rewards [K, N] of a file, which is written where it is new."""
-        path = cell_path(self.folder, **self.identity, **identity)
+        path = cell_path(self.folder, **self.identity, **identity).with_suffix(".npy")
         if not path.is_file():
             work = path.with_suffix(".work")
             stream = io.BytesIO()

@@ -11,7 +11,7 @@ from tamis.models.config import ModelConfig
 from tamis.studies.decoder import smollm2_checkpoint
 from tamis.studies.demo import DEMO_MODEL
 from tamis.studies.plan import Tier
-from tamis.studies.shift.arms import ALL_ARMS, QUICK_ARMS
+from tamis.studies.shift.arms import ALL_ARMS, DEFAULT_ARMS, QUICK_ARMS
 from tamis.studies.shift.gold import NUM_GRADED, NUM_HH
 from tamis.train.config import AdapterConfig, TrainConfig
 from tamis.types import Config
@@ -28,8 +28,10 @@ class ShiftPlan(Config):
     seeds: tuple[int, ...] = Field(
         (0, 1, 2, 3, 4), min_length=1, description="draws of training pairs, heads and orders"
     )
-    arms: tuple[str, ...] = Field(ALL_ARMS, min_length=1, description="what is compared with plain")
-    num_train: int = Field(400, ge=20, description="training pairs of a seed, of both parts of HH")
+    arms: tuple[str, ...] = Field(
+        DEFAULT_ARMS, min_length=1, description="what is compared with plain"
+    )
+    num_train: int = Field(600, ge=20, description="training pairs of a seed, of both parts of HH")
     per_set: int = Field(300, ge=20, description="pairs of a test set at most")
     num_prompts: int = Field(60, ge=4, description="prompts that shifted policies answer")
     num_meta: int = Field(64, ge=4, description="prompts of the answers that MetaRM reads")
@@ -40,7 +42,7 @@ class ShiftPlan(Config):
     train: TrainConfig = Field(
         default_factory=lambda: TrainConfig(
             batch_size=16,
-            learning_rate=1e-3,
+            learning_rate=3e-3,
             lora=AdapterConfig(rank=RANK, top_layers=TOP_LAYERS),
         ),
         description="how every arm is trained, but for what makes it an arm",
@@ -48,7 +50,7 @@ class ShiftPlan(Config):
     warm: WarmConfig = Field(
         default_factory=lambda: WarmConfig(
             num_members=3,
-            learning_rates=(5e-4, 1e-3, 2e-3),
+            learning_rates=(1.5e-3, 3e-3, 6e-3),
             probe_learning_rate=1e-2,
         ),
         description="how the members that are averaged are trained",
@@ -56,7 +58,10 @@ class ShiftPlan(Config):
 
 
 def shift_plan(tier: Tier, *, num_seeds: int = 5) -> ShiftPlan:
-    """Return what a tier runs; ``full`` trains on all of HH that is not set apart."""
+    """Return what a tier runs.
+
+    ``full`` has two forms of GRM more, which predict two answers a pair, and trains on most of HH.
+    """
     seeds = tuple(range(num_seeds))
     if tier == "quick":
         return ShiftPlan(
@@ -71,7 +76,7 @@ def shift_plan(tier: Tier, *, num_seeds: int = 5) -> ShiftPlan:
             num_graded=300,
         )
     if tier == "full":
-        return ShiftPlan(tier=tier, seeds=seeds, num_train=3000)
+        return ShiftPlan(tier=tier, seeds=seeds, arms=ALL_ARMS, num_train=3000)
     return ShiftPlan(tier=tier, seeds=seeds)
 
 
