@@ -3,10 +3,10 @@
 Run with `make bench-principles`. A principle-conditioned reward model is trained with the rule
 judge of length on the shipped wordings of `concise` and `detailed`, over real prompts and answers.
 Then the answers to prompts of the test split are scored under paraphrases of "be concise" and of
-its opposite, none of which was trained on. For each prompt and paraphrase: Spearman's correlation
-of length and score over its answers, under both. Printed is the share of prompts on which the sign
-changes in the direction asked for, with a 95% interval over prompts; "wordings" are two of the
-shipped ones, for comparison.
+its opposite, none of which was trained on; "fresh" are twelve more. For each prompt and paraphrase:
+Spearman's correlation of length and score over its answers, under both. Printed is the share of
+prompts on which the sign changes in the direction asked for, with a 95% interval over prompts;
+"wordings" are two of the shipped ones, for comparison.
 
 Shapes: Q prompts and paraphrases together, A answers of one prompt, T texts of principles.
 """
@@ -55,6 +55,42 @@ PARAPHRASES = (
     ("Prefer the terse answer over the lengthy one.", "Prefer the lengthy answer over the terse."),
     ("I am in a hurry, so be quick.", "I have all day, so write a lot."),
 )
+# written by somebody who had seen neither the wordings, nor the paraphrases, nor any result
+FRESH = (
+    ("Please give me brief answers.", "Please give me lengthy answers."),
+    (
+        "I prefer replies that get straight to the point.",
+        "I prefer replies that take their time and explore everything.",
+    ),
+    ("Don't ramble on when you answer me.", "Don't hold back on words when you answer me."),
+    (
+        "I'm busy, so just tell me the essentials.",
+        "I'm not busy, so tell me absolutely everything.",
+    ),
+    (
+        "Skip the background and only give the main point.",
+        "Include the background and expand on every point.",
+    ),
+    (
+        "Your responses should be as compact as possible.",
+        "Your responses should be as extensive as possible.",
+    ),
+    (
+        "Long explanations bore me, so trim them down.",
+        "Short explanations frustrate me, so build them up.",
+    ),
+    ("Can you answer in just a few words?", "Can you answer in a great many words?"),
+    (
+        "I like it when answers are short and sweet.",
+        "I like it when answers are long and thorough.",
+    ),
+    ("Never write more than you need to.", "Always write more than you need to."),
+    ("A quick summary is all I want from you.", "A full, detailed essay is what I want from you."),
+    (
+        "Leave out extra details, since I read on my phone.",
+        "Add plenty of extra details, since I read on a big screen.",
+    ),
+)
 LEAST_ANSWERS = 4
 NUM_SEEN = 2
 
@@ -66,7 +102,7 @@ def main() -> None:
     model = _model(options)
     known = choose_principles(load_principles(), NAMES)
     trained = {text for principle in known for text in (*principle.wanted, *principle.negated)}
-    assert not trained & {text for both in PARAPHRASES for text in both}
+    assert not trained & {text for both in (*PARAPHRASES, *FRESH) for text in both}
     with tempfile.TemporaryDirectory() as folder:
         made = training_examples(options, model=model, work=Path(folder))
         num_prompts = len({pair.group for pair in made})
@@ -78,6 +114,7 @@ def main() -> None:
         seen = list(zip(known[0].wanted, known[0].negated, strict=True))[:NUM_SEEN]
         figures = {
             "paraphrases": flips(prompts, PARAPHRASES, scorer=scorer, seed=options.seed),
+            "fresh": flips(prompts, FRESH, scorer=scorer, seed=options.seed),
             "wordings": flips(prompts, seen, scorer=scorer, seed=options.seed),
         }
     _print(figures, num_prompts=len(prompts))
@@ -230,8 +267,9 @@ def _print(figures: dict[str, dict], *, num_prompts: int) -> None:
             f"{name:>12} | sign changes as asked {cells[0]} | sign changes {cells[1]} | "
             f"mean correlation {wanted:+.2f} / {negated:+.2f}"
         )
-    for words, share in figures["paraphrases"]["by_words"].items():
-        print(f"{100 * share:6.1f}  {words}")
+    for name in ("paraphrases", "fresh"):
+        for words, share in figures[name]["by_words"].items():
+            print(f"{100 * share:6.1f}  {words}")
 
 
 def _chars(turns: Conversation) -> int:

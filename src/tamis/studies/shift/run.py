@@ -65,7 +65,8 @@ def shift_estimate(material: Material, plan: ShiftPlan) -> str:
     sampled += plan.num_meta * shifts.num * shifts.meta_best
     texts = 2 * sum(len(one.pairs) for one in material.sets) + sampled
     trained = 2 * plan.num_train * len(plan.seeds)
-    of_seed = sum(plan.warm.num_members if arm_of(a).how == "average" else 1 for a in plan.arms)
+    hows = [arm_of(name).how for name in plan.arms]
+    of_seed = hows.count("one") + any(how != "one" for how in hows) * (plan.warm.num_members + 1)
     cells = len(plan.seeds) * of_seed
     samples = sampled * shifts.max_new_tokens * SAMPLE_S
     judge = 2 * (min(len(material.pool), plan.num_hh) + plan.num_graded) * JUDGE_S
