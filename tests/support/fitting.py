@@ -1,5 +1,6 @@
 """Short training runs of tiny models, for tests."""
 
+import json
 import random
 from pathlib import Path
 from typing import Any
@@ -80,3 +81,14 @@ def assert_same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor],
 
 def without_timing(report: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in report.items() if key != "timing"}
+
+
+def write_responses(path):
+    """Write 14 prompts with two to four responses each for the MetaRM step; return the path."""
+    words = ["good", "bad", "quick fox", "lazy dog", "good brown fox"]
+    rows = (
+        {"prompt": f"question {n}", "responses": [words[(n + i) % 5] for i in range(2 + n % 3)]}
+        for n in range(14)
+    )
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return str(path)

@@ -6,7 +6,15 @@ import random
 import time
 
 import pytest
-from fitting import assert_same, judged, learnable, run_fit, settings, without_timing
+from fitting import (
+    assert_same,
+    judged,
+    learnable,
+    run_fit,
+    settings,
+    without_timing,
+    write_responses,
+)
 from launching import finish, start, start_alone
 from safetensors.torch import load_file
 
@@ -17,14 +25,7 @@ EVERY, NUM_STEPS = 3, 24
 
 @pytest.fixture(scope="module")
 def path(tmp_path_factory):
-    path = tmp_path_factory.mktemp("meta") / "meta.jsonl"
-    words = ["good", "bad", "quick fox", "lazy dog", "good brown fox"]
-    rows = (
-        {"prompt": f"question {n}", "responses": [words[(n + i) % 5] for i in range(2 + n % 3)]}
-        for n in range(14)
-    )
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return str(path)
+    return write_responses(tmp_path_factory.mktemp("meta") / "meta.jsonl")
 
 
 def both(path, **changes):

@@ -6,7 +6,7 @@ import random
 import time
 
 import pytest
-from fitting import assert_same, judged, learnable, settings
+from fitting import assert_same, judged, learnable, settings, write_responses
 from launching import finish, start
 from safetensors.torch import load_file
 
@@ -21,6 +21,12 @@ KILLED = {
         "learning_rate": 1e-2,
         "watch__holdout_frac": 0.3,
         "watch__eval_every": EVERY,
+    },
+    "ddp_added": {
+        "compute__save_every": EVERY,
+        "objective__meta": {"eta": 0.5, "prompts": 6},
+        "sampler": "prioritised",
+        "objective__priorities": {"beta": "measured"},
     },
 }
 
@@ -46,6 +52,9 @@ def complete(path):
 def test_killed_processes_end_with_the_same_bits(llama, tmp_path, changes):
     pairs = learnable()
     changes = {"learning_rate": 1e-3, "compute__micro_batch_size": 2, **changes}
+    if "objective__meta" in changes:
+        responses = write_responses(tmp_path / "meta.jsonl")
+        changes["objective__meta"] = {**changes["objective__meta"], "path": responses}
     train = settings(max_steps=NUM_STEPS, batch_size=8, **changes)
     given = {"model": llama, "train": train, "verdicts": judged(pairs)}
     calm, victim = tmp_path / "calm", tmp_path / "victim"
