@@ -200,3 +200,8 @@ def test_dropout_inside_is_refused(many, tmp_path):
     train = settings(**TOP, **terms, objective__views__where="inside")
     with pytest.raises(ConfigError, match="where is inside, and what the lower layers say is reme"):
         fit_with(memory, tmp_path / "inside", many, model=gpt2, train=train)
+
+
+def test_what_was_trained_before_there_was_the_key_is_still_known():
+    assert "top_layers" not in settings().identity()["lora"]
+    assert settings(lora__rank=2, lora__top_layers=1).identity()["lora"]["top_layers"] == 1

@@ -223,7 +223,14 @@ class TrainConfig(Config):
         return self
 
     def identity(self) -> dict[str, Any]:
-        """Return all settings but those that say where curves are sent, or where a file lies."""
-        return self.model_dump(
+        """Return all settings but those that say where curves are sent, or where a file lies.
+
+        A key that was added later is left out where it changes nothing, so that what was computed
+        before is still known.
+        """
+        settings = self.model_dump(
             exclude={"watch": {"trackers", "run_name"}, "objective": {"meta": {"path"}}}
         )
+        if self.lora.top_layers is None:
+            del settings["lora"]["top_layers"]
+        return settings
