@@ -166,6 +166,17 @@ def test_a_later_process_finds_the_file(tmp_path):
     torch.testing.assert_close(found_S, expected_S, atol=1e-5, rtol=0)
 
 
+def test_what_a_killed_process_left_is_cleared_away(tmp_path):
+    texts = sequences()
+    path = remember_states(prepared(), texts, first=1, folder=tmp_path).path
+    path.unlink()
+    left, other = tmp_path / f".{path.name}.ab12.tmp", tmp_path / ".states-other.npy.ab12.tmp"
+    left.write_bytes(b"half of it")
+    other.write_bytes(b"of another model, perhaps being written")
+    assert remember_states(prepared(), texts, first=1, folder=tmp_path).path == path
+    assert sorted(tmp_path.glob(".*")) == [other]
+
+
 def test_other_weights_texts_layers_and_layouts_have_other_files(tmp_path):
     texts = sequences()
     model = prepared()

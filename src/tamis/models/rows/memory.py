@@ -240,6 +240,8 @@ def _write_states(
                 file.write(states_TD.astype("<f4", copy=False).tobytes())
                 advance(len(batch))
 
+    for left in path.parent.glob(f".{path.name}.*.tmp"):
+        left.unlink(missing_ok=True)  # of a process that was killed; it may be gigabytes
     replace_atomically(path, fill)
 
 
