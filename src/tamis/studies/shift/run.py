@@ -37,8 +37,8 @@ SAMPLES, STATES, CELLS = "samples", "states", "cells"
 CELL_FORM = 1  # raised where cells of an earlier version would be wrong
 # seconds on two cores: a token sampled, a text read by the judge, a token by the frozen layers, a
 # training pair, and a token that is scored
-SAMPLE_S, JUDGE_S, READ_S, TRAIN_S, SCORE_S = 4e-3, 0.012, 3e-4, 0.08, 8e-5
-TOKENS = 220  # of a text that a trained model reads
+SAMPLE_S, JUDGE_S, READ_S, TRAIN_S, SCORE_S = 4e-3, 0.012, 2.5e-4, 0.04, 6e-5
+TOKENS = 130  # of a text that a trained model reads, beside what it shares with others
 RECOMMENDED = COMBINED
 
 
