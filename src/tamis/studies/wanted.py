@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tamis.report.numbers import number_interval
 from tamis.studies.arms import AUTO
 from tamis.studies.cells import CLEANLAB, COMBINED, IDENTITIES, VOTE, VOTE_APART
-from tamis.studies.noise_figures import HEADS
+from tamis.studies.noise_figures import HEADS, as_interval
 from tamis.studies.noises import Noise
 
 VOTES, CLEAN, HALF_LOST = (
@@ -37,14 +38,14 @@ def verdicts(report: Mapping[str, Any]) -> list[Row]:
 
 def _finding(report: Mapping[str, Any], bench: str, *, least: float) -> list[Row]:
     rows = []
-    found = _pick(report["detection"], bench=bench, noise=VOTES, name=COMBINED)
+    found = pick(report["detection"], bench=bench, noise=VOTES, name=COMBINED)
     if found:
         rows.append(
-            _row(
+            goal_row(
                 f"{bench}: wrong votes found by combined evidence, AUROC",
                 f"at least {least:.2f}",
-                _interval(found["auroc"]),
-                found["auroc"]["value"] >= least,
+                number_interval(as_interval(found["auroc"])),
+                met=found["auroc"]["value"] >= least,
             )
         )
     wanted = (
@@ -54,86 +55,104 @@ def _finding(report: Mapping[str, Any], bench: str, *, least: float) -> list[Row
     )
     for first, second, measure, words in wanted:
         contrast = f"{first} − {second}"
-        found = _pick(
+        found = pick(
             report["contrasts"], bench=bench, noise=VOTES, contrast=contrast, measure=measure
         )
         if found:
             gap = found["difference"]
             met = gap["low"] > 0 if words.startswith("above") else gap["value"] >= -1e-6
             name = measure.replace("_", " ").replace("auroc", "AUROC")
-            rows.append(_row(f"{bench}: {contrast}, {name}", words, _interval(gap), met))
+            rows.append(
+                goal_row(
+                    f"{bench}: {contrast}, {name}",
+                    words,
+                    number_interval(as_interval(gap)),
+                    met=met,
+                )
+            )
     return rows
 
 
 def _apart(report: Mapping[str, Any]) -> list[Row]:
-    found = _pick(report["detection"], bench="ukp", noise=VOTES, name=VOTE_APART)
+    found = pick(report["detection"], bench="ukp", noise=VOTES, name=VOTE_APART)
     if not found:
         return []
     value = found["auroc"]
     return [
-        _row("ukp: vote with whole debates held out, AUROC", "above 0.78", _interval(value),
-             value["value"] > 0.78)
-    ]  # fmt: skip
+        goal_row(
+            "ukp: vote with whole debates held out, AUROC",
+            "above 0.78",
+            number_interval(as_interval(value)),
+            met=value["value"] > 0.78,
+        )
+    ]
 
 
 def _calibration(report: Mapping[str, Any], bench: str) -> list[Row]:
-    found = _pick(report["calibration"], bench=bench, noise=VOTES, method="trusted")
+    found = pick(report["calibration"], bench=bench, noise=VOTES, method="trusted")
     if not found or found["num_judged"] < LEAST_JUDGED:
         return []
     what = f"{bench}: P(label wrong) from {report['num_trusted']} trusted pairs"
     return [
-        _row(
+        goal_row(
             f"{what}, expected calibration error",
             "at most 0.05",
             f"{found['error']:.3f}",
-            found["error"] <= 0.05,
+            met=found["error"] <= 0.05,
         ),
-        _row(
+        goal_row(
             f"{what}, Brier skill",
             "at least 0.15",
             f"{found['skill']:.3f}",
-            found["skill"] >= 0.15,
+            met=found["skill"] >= 0.15,
         ),
     ]
 
 
 def _training(report: Mapping[str, Any]) -> list[Row]:
     rows = []
-    lost = _pick(report["training"], bench="ukp", noise=HALF_LOST, arm=AUTO, weights=HEADS)
+    lost = pick(report["training"], bench="ukp", noise=HALF_LOST, arm=AUTO, weights=HEADS)
     if lost and lost.get("recovered"):
         share = lost["recovered"]
         rows.append(
-            _row("ukp, 30% flips: share of the lost accuracy that auto recovers", "at least 0.60",
-                 _interval(share), share["value"] >= 0.6)
-        )  # fmt: skip
-    clean = _pick(report["training"], bench="ukp", noise=CLEAN, arm=AUTO, weights=HEADS)
+            goal_row(
+                "ukp, 30% flips: share of the lost accuracy that auto recovers",
+                "at least 0.60",
+                number_interval(as_interval(share)),
+                met=share["value"] >= 0.6,
+            )
+        )
+    clean = pick(report["training"], bench="ukp", noise=CLEAN, arm=AUTO, weights=HEADS)
     if clean:
         gap = clean["minus_raw"]
         rows.append(
-            _row("ukp, clean labels: auto − raw, accuracy", "at least −0.005",
-                 _interval(gap), gap["value"] >= -0.005)
-        )  # fmt: skip
+            goal_row(
+                "ukp, clean labels: auto − raw, accuracy",
+                "at least −0.005",
+                number_interval(as_interval(gap)),
+                met=gap["value"] >= -0.005,
+            )
+        )
     auto = [row for row in report["training"] if row["arm"] == AUTO and "p_holm" in row]
     worse = [row for row in auto if row["p_holm"] < ALPHA and row["minus_raw"]["value"] < 0]
     if auto:
         least = min(row["minus_raw"]["value"] for row in auto)
         rows.append(
-            _row(f"auto significantly worse than raw, of {len(auto)} noises (Holm over all arms)",
-                 "never", f"{len(worse)} times; largest loss {-100 * min(least, 0):.1f} points",
-                 not worse)
-        )  # fmt: skip
+            goal_row(
+                f"auto significantly worse than raw, of {len(auto)} noises (Holm over all arms)",
+                "never",
+                f"{len(worse)} times; largest loss {-100 * min(least, 0):.1f} points",
+                met=not worse,
+            )
+        )
     return rows
 
 
-def _pick(rows: Sequence[Row], **wanted: Any) -> Row:
+def pick(rows: Sequence[Row], **wanted: Any) -> Row:
     """Return the row with these values, an empty one where there is none."""
     return next((r for r in rows if all(r.get(k) == v for k, v in wanted.items())), {})
 
 
-def _row(figure: str, wanted: str, measured: str, met: bool) -> Row:
+def goal_row(figure: str, wanted: str, measured: str, *, met: bool) -> Row:
+    """Return a row of a table of goals."""
     return {"figure": figure, "wanted": wanted, "measured": measured, "met": bool(met)}
-
-
-def _interval(content: Mapping[str, Any]) -> str:
-    value, low, high = (round(content[name], 3) + 0.0 for name in ("value", "low", "high"))
-    return f"{value:.3f} [{low:.3f}, {high:.3f}]".replace("-", "−")

@@ -35,7 +35,8 @@ from tamis.studies.shift.measures import (
     Ground,
     accuracies,
 )
-from tamis.studies.shift.wanted import SHIFTED, pick, verdicts
+from tamis.studies.shift.wanted import SHIFTED, verdicts
+from tamis.studies.wanted import pick
 
 SEEDS = (0, 1, 2, 3, 4)
 SAME, BETTER = "same", "better"

@@ -16,19 +16,12 @@ SHIFTS = Shifts(temperatures=(1.5, 0.5), best=(2, 3), num=2, max_new_tokens=3)
 def made(small_data, llama, tiny_bert, tmp_path_factory):
     folder = tmp_path_factory.mktemp("samples")
     material = read_material(small_data, num_train=20, per_set=20, num_prompts=6, num_meta=4)
-    judge_model = ModelConfig(path=tiny_bert)
+
+    judges = fit_judges(small_data, model=ModelConfig(path=tiny_bert), folder=folder)
 
     def make():
-        return shifted_levels(
-            material,
-            model=llama,
-            judge_model=judge_model,
-            data=small_data,
-            folder=folder,
-            shifts=SHIFTS,
-        )
+        return shifted_levels(material, model=llama, judges=judges, folder=folder, shifts=SHIFTS)
 
-    judges = fit_judges(small_data, model=judge_model, folder=folder)
     return material, judges, make, make()
 
 

@@ -77,8 +77,7 @@ def shifted_levels(
     material: Material,
     *,
     model: ModelConfig,
-    judge_model: ModelConfig,
-    data: Path | None,
+    judges: Judges,
     folder: Path,
     shifts: Shifts = DEFAULT,
 ) -> tuple[list[Level], Path]:
@@ -91,15 +90,13 @@ def shifted_levels(
     Args:
         material: whose prompts are answered.
         model: the policy, a chat model.
-        judge_model: the encoder of both judges.
-        data: the folder with the development data sets.
-        folder: where samples and features are kept.
+        judges: of the responses.
+        folder: where samples are kept.
         shifts: how the policy moves.
 
     Raises:
-        ConfigError: a model or a data set is not there.
+        ConfigError: a model is not there.
     """
-    judges = fit_judges(data, model=judge_model, folder=folder, shifts=shifts)
 
     def sample(prompts: Sequence[Conversation], *, temperature: float, num: int) -> list[Answers]:
         return sample_answers(

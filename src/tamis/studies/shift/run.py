@@ -82,15 +82,14 @@ def shift_estimate(material: Material, plan: ShiftPlan) -> str:
 def run_shift_study(plan: ShiftPlan, material: Material, *, site: Site) -> dict[str, Any]:
     """Run all cells and return the report, JSON-safe; see `results_table` for the bare values."""
     samples, shifts = site.run / SAMPLES, _shifts(plan)
+    judges = fit_judges(site.data, model=site.models[JUDGE], folder=samples, shifts=shifts)
     levels, responses = shifted_levels(
         material,
         model=site.models[POLICY],
-        judge_model=site.models[JUDGE],
-        data=site.data,
+        judges=judges,
         folder=samples,
         shifts=shifts,
     )
-    judges = fit_judges(site.data, model=site.models[JUDGE], folder=samples, shifts=shifts)
     model = site.models[TRAINED]
     texts = Texts.of(load_tokenizer(model), sets=material.sets, levels=levels)
     lab = Lab(

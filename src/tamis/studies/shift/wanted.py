@@ -9,7 +9,7 @@ from tamis.report.numbers import number, number_interval, points_interval
 from tamis.studies.noise_figures import as_interval
 from tamis.studies.shift.arms import METARM
 from tamis.studies.shift.measures import IN, OUT, SCORE, SPREAD
-from tamis.studies.wanted import ALPHA
+from tamis.studies.wanted import ALPHA, goal_row, pick
 
 SHIFTED = "best of 4"  # the level at which the goal for the spread is read
 GOAL = "better than plain out of distribution, without a loss in distribution"
@@ -31,7 +31,7 @@ def verdicts(report: Mapping[str, Any], *, recommended: str) -> list[Row]:
     arms = list(dict.fromkeys(row["arm"] for row in differences))
     rows = [_any_method(differences, arms)]
     measured, met = _gain_in_words(differences, recommended), _gains(differences, recommended)
-    rows.append(_row(f"recommended recipe, {recommended}: {GOAL}", SURELY, measured, met))
+    rows.append(goal_row(f"recommended recipe, {recommended}: {GOAL}", SURELY, measured, met=met))
     return rows + _meta(report)
 
 
@@ -43,11 +43,6 @@ def is_better(row: Row) -> bool:
 def has_lost(row: Row) -> bool:
     """Tell whether an arm is worse than plain training by this row, uncorrected."""
     return bool(row["difference"]["value"] < 0 and row["p"] < ALPHA)
-
-
-def pick(rows: Sequence[Row], **wanted: Any) -> Row:
-    """Return the row with these values, an empty one where there is none."""
-    return next((row for row in rows if all(row.get(k) == v for k, v in wanted.items())), {})
 
 
 def p_in_words(p: float) -> str:
@@ -65,12 +60,12 @@ def _any_method(differences: Sequence[Row], arms: Sequence[str]) -> Row:
         good or arms,
         key=lambda arm: pick(differences, arm=arm, part=SCORE, name=OUT)["difference"]["value"],
     )
-    return _row(
+    return goal_row(
         f"methods {GOAL}",
         f"at least one, {SURELY}",
         f"{len(good)} of {len(arms)}; {'best' if good else 'highest'}: "
         f"{best}, {_gain_in_words(differences, best)}",
-        bool(good),
+        met=bool(good),
     )
 
 
@@ -97,17 +92,13 @@ def _meta(report: Mapping[str, Any]) -> list[Row]:
         gap = as_interval(spread["minus_plain"])
         what = f"{METARM}: spread of rewards at {SHIFTED}, minus plain"
         measured = f"{number_interval(gap)}, p {p_in_words(spread['p'])}"
-        rows.append(_row(what, "above 0, whole interval", measured, gap.low > 0))
+        rows.append(goal_row(what, "above 0, whole interval", measured, met=gap.low > 0))
     if inside:
         what = f"{METARM}: accuracy in distribution, minus plain"
         measured = f"{_points(inside)}, p {p_in_words(inside['p'])}"
-        rows.append(_row(what, "no significant loss", measured, not has_lost(inside)))
+        rows.append(goal_row(what, "no significant loss", measured, met=not has_lost(inside)))
     return rows
 
 
 def _points(row: Row) -> str:
     return points_interval(as_interval(row["difference"]))
-
-
-def _row(figure: str, wanted: str, measured: str, met: bool) -> Row:
-    return {"figure": figure, "wanted": wanted, "measured": measured, "met": bool(met)}
