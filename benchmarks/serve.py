@@ -6,7 +6,8 @@ process of their own (`benchmarks/load.py`) ask `/classify` over and over; every
 with the offline score, and the largest difference is printed. The offline figures are those of
 `encode_conversations` and `score_sequences`: the rate on the same texts in one call, and the time
 for 64 of them, both before and after the load, since a machine may change in between. All of it
-shares the processor, the clients included, whose share is printed.
+shares the processor, the clients included, whose share is printed; ``stolen_frac`` is what other
+machines on the same host took of it meanwhile, and says whether a figure was measured in peace.
 
 What the server promises is told as met or not, and the command fails where something is not:
 
@@ -20,11 +21,13 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 import time
 from typing import Any
 
 import numpy as np
+import psutil
 
 from fuzz import fuzz
 from processes import Process, cpu_seconds, outcome_of, resident_mib, server, start_load
@@ -134,15 +137,15 @@ def _tell(name: str, figures: dict[str, dict[str, Any]]) -> None:
 
 def _load(process: Process, plan: dict[str, Any], options: argparse.Namespace) -> dict[str, Any]:
     clients = {**plan, "requests": FOREVER}
-    # memory settles
-    outcome_of(start_load({**clients, "seconds": min(10.0, options.seconds)}))
+    # memory settles while every text is asked for once
+    outcome_of(start_load({**plan, "requests": math.ceil(options.texts / options.clients)}))
     sizes = [resident_mib(process.pid)]
     load = start_load({**clients, "seconds": options.seconds})
-    cpu_s = cpu_seconds(process.pid)
+    cpu_s, before = cpu_seconds(process.pid), psutil.cpu_times()
     while load.process.poll() is None:
         time.sleep(1)
         sizes.append(resident_mib(process.pid))
-    outcome = outcome_of(load)
+    after, outcome = psutil.cpu_times(), outcome_of(load)
     latencies = np.array(outcome.pop("latencies"))
     return {
         **outcome,
@@ -150,6 +153,7 @@ def _load(process: Process, plan: dict[str, Any], options: argparse.Namespace) -
         "p50_s": round(float(np.quantile(latencies, 0.5)), 3),
         "p99_s": round(float(np.quantile(latencies, 0.99)), 3),
         "server_cpu": round((cpu_seconds(process.pid) - cpu_s) / outcome["seconds"], 2),
+        "stolen_frac": round((after.steal - before.steal) / (sum(after) - sum(before)), 3),
         "resident_mib": [round(sizes[0]), round(max(sizes)), round(sizes[-1])],
     }
 

@@ -61,14 +61,20 @@ def kill() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def end_of_child(function: Callable[[], object], *, dies_at: Path) -> int:
-    """Run a function in a forked child that dies once a path is there, and return its code."""
+def end_of_child(
+    function: Callable[[], object], *, dies_at: Path | None = None, moment_s: float = 0.0
+) -> int:
+    """Run a function in a forked child and return its code.
+
+    The child dies once a path is there, if one is named, or ``moment_s`` later.
+    """
     child = os.fork()
     if child == 0:
         code = 1
         try:
             signal.alarm(LONGEST_S)
-            die_when(dies_at.exists)
+            if dies_at is not None:
+                die_when(dies_at.exists, moment_s=moment_s, most_acts=3)
             function()
             code = 0
         except BaseException:

@@ -1,17 +1,13 @@
 import json
 import os
-import pickle
 import random
 import resource
 import signal
-import subprocess
-import sys
-from pathlib import Path
 
-import dying
 import numpy as np
 import pytest
 import torch
+from dying import end_of_child
 from fitting import (
     FAST,
     answer,
@@ -176,18 +172,6 @@ def test_a_folder_without_its_mark_is_no_checkpoint(tmp_path):
     assert last_complete(tmp_path) == str(tmp_path / "checkpoint-10")
 
 
-VICTIM = """
-import pickle, sys, torch
-from tamis.train.fit import fit
-from dying import die_when
-torch.set_num_threads(int(sys.argv[2]))
-with open(sys.argv[1], "rb") as stream:
-    arguments, place, moment = pickle.load(stream)
-die_when(place.exists, moment_s=moment, most_acts=3)
-fit(**arguments)
-"""
-
-
 KILLED = {
     "all weights": {"compute__save_every": 3},
     # every evaluation is a checkpoint; at this learning rate it stops before step 60
@@ -208,27 +192,16 @@ def test_a_killed_run_ends_with_the_same_bits(llama, many, tmp_path, changes):
     train = settings(max_steps=60, **changes)
     expected = run(tmp_path / "calm", many, model=llama, train=train)
     victim = tmp_path / "victim"
-    arguments = {
-        "pairs": many,
-        "verdicts": judged(many),
-        "model": llama,
-        "train": train,
-        "seed": 0,
-        "work": victim / "work",
-        "out": victim / "rm",
-    }
     every = train.compute.save_every or train.watch.eval_every
     draw = random.Random(os.getpid())
     step, moment = every * draw.randint(2, 6), draw.uniform(0.0, 0.05)
     print(f"killed {moment:.3f} s after the checkpoint of step {step}")
-    death = (victim / "work" / f"checkpoint-{step}", moment)
-    (tmp_path / "arguments").write_bytes(pickle.dumps((arguments, *death)))
-    ended = subprocess.run(
-        [sys.executable, "-c", VICTIM, str(tmp_path / "arguments"), str(torch.get_num_threads())],
-        env={**os.environ, "HF_HUB_OFFLINE": "1", "PYTHONPATH": str(Path(dying.__file__).parent)},
-        timeout=dying.LONGEST_S,
+    code = end_of_child(
+        lambda: run(victim, many, model=llama, train=train),
+        dies_at=victim / "work" / f"checkpoint-{step}",
+        moment_s=moment,
     )
-    assert ended.returncode == -signal.SIGKILL
+    assert code == -signal.SIGKILL
     assert last_complete(victim / "work") is not None
     assert not (victim / "rm").exists()
     resumed = run(victim, many, model=llama, train=train)

@@ -2,19 +2,18 @@
 
 import os
 import signal
-import subprocess
-import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
+from dying import end_of_child
 
-from tamis.data import write_pairs
 from tamis.errors import ConfigError
 from tamis.models.config import ModelConfig
 from tamis.strength.halves import balanced_halves
 from tamis.types import Message, Pair
+from tamis.vote import branch
 from tamis.vote.ballots import Member
 from tamis.vote.branch import branch_steps, branch_votes
 from tamis.vote.config import BranchConfig
@@ -113,59 +112,43 @@ def test_a_vote_that_diverges_says_so(llama, planted, tmp_path) -> None:
         cast(planted, llama, tmp_path, learning_rate=1e38)
 
 
-VOTE = """
-import sys, os, signal
-from pathlib import Path
-import numpy as np
-import tamis.vote.branch as branch
-from tamis.data import read_pairs
-from tamis.models.config import ModelConfig
-from tamis.vote.ballots import Member
-from tamis.vote.config import BranchConfig
+def cast_in_child(
+    pairs: list[Pair], model: ModelConfig, work: Path, *, out: Path, kill: int
+) -> int:
+    """Cast a vote in a child that dies after ``kill`` saves, if not 0, and return its code."""
+    saves = 0
 
-saves = 0
+    def killing(function: Callable[..., None]) -> Callable[..., None]:
+        def write(path: Path, content: object) -> None:
+            nonlocal saves
+            function(path, content)
+            saves += 1
+            if saves == kill:
+                os.kill(os.getpid(), signal.SIGKILL)
 
-def kill_after(function, number):
-    def write(path, content):
-        global saves
-        function(path, content)
-        saves += 1
-        if saves == number:
-            os.kill(os.getpid(), signal.SIGKILL)
-    return write
+        return write
 
-path, pairs, work, out, after = sys.argv[1:]
-branch.LEAST_SAVE_EVERY, branch.NUM_SAVES, branch.READ_PAIRS = 5, 10**6, 16
-if int(after):
-    branch.write_bytes = kill_after(branch.write_bytes, int(after))
-    branch.write_array = kill_after(branch.write_array, int(after))
-trains = np.load(Path(pairs).with_name("halves.npy"))
-everything = np.ones(len(trains), dtype=bool)
-members = [Member("out_of_bag", k, trains_N, everything) for k, trains_N in enumerate(trains.T)]
-config = BranchConfig(num_layers=1, rank=4, batch_size=4, learning_rate=3e-3, epochs=2)
-votes = branch.branch_votes(read_pairs(Path(pairs)), members=members, model=ModelConfig(path=path),
-    config=config, seed=0, work=Path(work))
-np.save(out, votes)
-"""
+    def vote() -> None:
+        branch.LEAST_SAVE_EVERY, branch.NUM_SAVES, branch.READ_PAIRS = 5, 10**6, 16
+        branch.write_bytes = killing(branch.write_bytes)
+        branch.write_array = killing(branch.write_array)
+        np.save(out, cast(pairs, model, work, epochs=2))
+
+    return end_of_child(vote)
 
 
 @pytest.mark.slow
 def test_a_killed_vote_goes_on_to_the_same_votes(llama, planted, tmp_path) -> None:
     """Killed after 3 of 5 saves of its training, and again while reading."""
-    pairs = tmp_path / "pairs.parquet"
-    write_pairs(pairs, planted)
-    np.save(tmp_path / "halves.npy", halves(len(planted)))
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
 
-    def run(work: str, out: str, kill: int) -> int:
-        arguments = [llama.path, str(pairs), str(tmp_path / work), str(tmp_path / out), str(kill)]
-        command = [sys.executable, "-c", VOTE, *arguments]
-        return subprocess.run(command, env=environment, capture_output=True).returncode
+    def run(work: str, kill: int) -> int:
+        out = tmp_path / f"{work}.npy"
+        return cast_in_child(planted, llama, tmp_path / work, out=out, kill=kill)
 
-    assert run("whole", "whole.npy", 0) == 0
-    assert run("cut", "cut.npy", 3) == -signal.SIGKILL
+    assert run("whole", 0) == 0
+    assert run("cut", 3) == -signal.SIGKILL
     assert len(list((tmp_path / "cut").glob("branches-*/votes/*"))) == 0
-    assert run("cut", "cut.npy", 3) == -signal.SIGKILL
+    assert run("cut", 3) == -signal.SIGKILL
     assert len(list((tmp_path / "cut").glob("branches-*/votes/*"))) == 1
-    assert run("cut", "cut.npy", 0) == 0
+    assert run("cut", 0) == 0
     assert (tmp_path / "cut.npy").read_bytes() == (tmp_path / "whole.npy").read_bytes()

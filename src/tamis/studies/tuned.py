@@ -18,6 +18,7 @@ from tamis.models.score import score_pairs
 from tamis.runs import write_array
 from tamis.studies.cells import TUNED
 from tamis.studies.demo_data import labelled
+from tamis.studies.fitted import precision_of
 from tamis.studies.material import Bench
 from tamis.studies.outcome import Outcome, cell_path
 from tamis.train.config import ComputeConfig, TrainConfig
@@ -26,7 +27,7 @@ from tamis.types import Verdict
 from tamis.vote.heads import Labels
 
 FINE_TUNED = "all weights fine-tuned"
-SAVED = ComputeConfig(save_every=20)
+SAVED = ComputeConfig(save_every=20, autocast="bfloat16")
 # the demo's settings for the data that it runs on, one pass elsewhere; chosen before any study
 TRAINS: Mapping[str, TrainConfig] = {
     "ukp": TrainConfig(
@@ -77,11 +78,13 @@ class Tuner:
         ).with_suffix(".npy")
         if not path.is_file():
             work = path.with_suffix(".work")
-            write_array(path, self._trained(labels, turned_N, train=train, seed=seed, work=work))
+            credit_M = self._trained(labels, turned_N, train=train, seed=seed, work=work)
+            write_array(path, (2 * credit_M).astype(np.int8))
             shutil.rmtree(work)
         if self.advance is not None:
             self.advance(1)
-        return np.asarray(np.load(path, allow_pickle=False))
+        halves_M: NDArray[np.int8] = np.load(path, allow_pickle=False)
+        return halves_M.astype(np.float64) / 2
 
     def _trained(
         self, labels: Labels, turned_N: Bools, *, train: TrainConfig, seed: int, work: Path
@@ -113,9 +116,10 @@ class Tuner:
             out=out,
         )
         scorer = load_scorer(str(out))
-        scores = score_pairs(
-            scorer.model, scorer.tokenizer, self.bench.test, max_length=scorer.max_length
-        )
+        with precision_of(train, scorer.model.device.type):
+            scores = score_pairs(
+                scorer.model, scorer.tokenizer, self.bench.test, max_length=scorer.max_length
+            )
         return pair_credit(scores.chosen_N - scores.rejected_N)
 
 
