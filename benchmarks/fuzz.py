@@ -66,7 +66,8 @@ def _counted(
     def each(request: Any) -> None:
         try:
             status = send(request)
-        except Exception as error:  # schemathesis has a kind for each; all are counted
+        # schemathesis has a kind for each, some of them groups of the base kind; all are counted
+        except (Exception, BaseExceptionGroup) as error:
             problems[f"{str(request)[:300]}: {str(error)[:300]}"] += 1
             return
         statuses[str(status)] += 1

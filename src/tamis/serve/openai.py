@@ -11,7 +11,7 @@ from typing import Literal
 
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, StrictInt
 
 from tamis.serve.desk import Desks
 from tamis.serve.errors import REFUSALS, bad_request
@@ -25,7 +25,7 @@ class EmbeddingRequest(BaseModel):
     model: Utf8 | None = None
     input: Input
     encoding_format: Literal["float", "base64"] = "float"
-    dimensions: int | None = Field(None, description="1, or nothing")
+    dimensions: StrictInt | None = Field(None, description="1, or nothing")
     user: object = None
 
 

@@ -20,7 +20,7 @@ from uuid import uuid4
 import numpy as np
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
-from pydantic import AliasChoices, BaseModel, Field, StrictInt
+from pydantic import AliasChoices, BaseModel, Field, StrictBool, StrictInt
 from scipy.special import expit
 
 from tamis.serve.config import MAX_TEXTS
@@ -56,12 +56,12 @@ class PoolingRequest(BaseModel):
     model: Utf8 | None = None
     input: Input | None = None
     messages: TurnList | None = None
-    add_generation_prompt: bool = False
-    add_special_tokens: bool | None = Field(
+    add_generation_prompt: StrictBool = False
+    add_special_tokens: StrictBool | None = Field(
         None, description="default: true for text, false for messages, whose template writes them"
     )
-    use_activation: bool | None = Field(None, description="true: sigmoid; default: the raw score")
-    activation: bool | None = Field(None, description="the older name of use_activation")
+    use_activation: StrictBool | None = Field(None, description="true: sigmoid; default: the raw score")
+    activation: StrictBool | None = Field(None, description="the older name of use_activation")
     truncate_prompt_tokens: StrictInt | None = Field(
         None, ge=READ_ALL, description="keep so many tokens; -1: as many as the model reads"
     )
@@ -76,8 +76,8 @@ class ScoreRequest(BaseModel):
     model: Utf8 | None = None
     queries: Annotated[Utf8 | Texts, Field(validation_alias=AliasChoices("queries", "text_1"))]
     documents: Annotated[Utf8 | Texts, Field(validation_alias=AliasChoices("documents", "text_2"))]
-    use_activation: bool | None = None
-    activation: bool | None = None
+    use_activation: StrictBool | None = None
+    activation: StrictBool | None = None
     truncate_prompt_tokens: StrictInt | None = Field(None, ge=READ_ALL)
     truncation_side: Side | None = None
 
