@@ -1,4 +1,4 @@
-"""The scoring thread: order, company, cancellation, errors, and the end."""
+"""The scoring threads: order, company, cancellation, errors, and the end."""
 
 import threading
 import time
@@ -49,8 +49,12 @@ def batcher():
         one.close()
 
 
-def test_many_threads_get_their_own_scores_in_their_own_order(batcher):
-    scorer = batcher(Model(), choose=lambda waiting: [len(waiting) - 1, 0][: len(waiting)])
+@pytest.mark.parametrize("num_threads", [1, 3])
+def test_many_threads_get_their_own_scores_in_their_own_order(batcher, num_threads):
+    def last_and_first(waiting):
+        return [len(waiting) - 1, 0][: len(waiting)]
+
+    scorer = batcher(Model(), choose=last_and_first, num_threads=num_threads)
     wrong = []
 
     def ask(number):
@@ -78,6 +82,41 @@ def test_what_waits_goes_together(batcher):
     model.go.set()
     assert [future.result(60)[0] for future in futures] == [value_of((n,)) for n in range(5)]
     assert [len(batch) for batch in model.batches] == [1, 4]
+
+
+def test_passes_go_side_by_side_and_share_a_request(batcher):
+    both = threading.Barrier(2)
+    told = []
+
+    def score(sequences):
+        both.wait(60)
+        return np.array([value_of(ids) for ids in sequences])
+
+    scorer = batcher(score, num_threads=2, before=told.append)
+    asked = [(number,) for number in range(8)]  # two passes of four
+    assert scorer.submit(asked).result(60).tolist() == [value_of(ids) for ids in asked]
+    assert told == [False, False]  # something waited, then another was under way
+
+
+def test_a_pass_that_is_alone_is_told_so(batcher):
+    told = []
+    scorer = batcher(Model(), num_threads=2, before=told.append)
+    for number in range(3):
+        scorer.submit([(number,)]).result(60)
+    assert told == [True, True, True]
+
+
+def test_two_passes_that_fail_fail_a_request_once(batcher):
+    both = threading.Barrier(2)
+
+    def score(sequences):
+        both.wait(60)
+        raise ValueError("cannot score")
+
+    scorer = batcher(score, num_threads=2, choose=lambda waiting: [0])
+    future = scorer.submit([(1,), (2,)])
+    with pytest.raises(ValueError, match="cannot score"):
+        future.result(60)
 
 
 def test_an_idle_thread_waits_for_company(batcher):

@@ -209,7 +209,8 @@ def test_embeddings_are_as_sglang_and_openai_send_them(served, raw):
     coded = served.post("/v1/embeddings", {"input": ["a fox"], "encoding_format": "base64"})
     (number,) = struct.unpack("<f", base64.b64decode(coded["data"][0]["embedding"]))
     assert number == close(value)
-    served.post("/v1/embeddings", {"input": "a", "dimensions": 2}, status=400)
+    for wrong in (2, True, "1"):
+        served.post("/v1/embeddings", {"input": "a", "dimensions": wrong}, status=400)
 
 
 def test_models_are_listed(served, member):

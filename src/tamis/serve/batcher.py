@@ -1,4 +1,4 @@
-"""One thread that scores the texts of many requests together.
+"""Threads that score the texts of many requests together.
 
 Shapes: N texts of a request.
 """
@@ -8,8 +8,9 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import NamedTuple, final
 
@@ -36,7 +37,7 @@ class BatchDone(NamedTuple):
     seconds: float
 
 
-def _silent(_: BatchDone) -> None:
+def _silent(_: object) -> None:
     return None
 
 
@@ -61,10 +62,11 @@ class _Waiting:
 class Batcher:
     """Takes texts from any thread and scores them in its own, the longest waiting one first.
 
-    Which texts go together is not up to the requests: ``choose`` picks from all that wait. The
-    scores of a request come back in its own order, when all are there. A request whose future is
-    cancelled costs no pass that has not begun. Where a batch raises an error, its texts are scored
-    one by one, so that the error reaches the request that caused it alone. None ends the thread.
+    Which texts go together is not up to the requests: ``choose`` picks from all that wait, for one
+    thread at a time. The scores of a request come back in its own order, when all are there. A
+    request whose future is cancelled costs no pass that has not begun. Where a batch raises an
+    error, its texts are scored one by one, so that the error reaches the request that caused it
+    alone. None ends a thread.
     """
 
     def __init__(
@@ -74,29 +76,42 @@ class Batcher:
         choose: Choose,
         gather_s: float = 0.002,
         enough_tokens: int = 4096,
+        num_threads: int = 1,
+        before: Callable[[bool], None] = _silent,
         done: Callable[[BatchDone], None] = _silent,
         idle_s: float = IDLE_S,
         rest: Callable[[], None] = release_freed_memory,
     ) -> None:
-        """Start the thread.
+        """Start the threads.
 
         Args:
-            score: returns a score for each sequence; called from the thread alone.
+            score: returns a score for each sequence; called from the threads alone.
             choose: indices of the sequences of the next batch, see `tamis.serve.mates`.
-            gather_s: how long the oldest text waits for company at most while the thread is idle.
+            gather_s: how long the oldest text waits for company at most while a thread is idle.
             enough_tokens: with so many it does not wait.
+            num_threads: so many passes go side by side at most.
+            before: told in the thread, before every batch, whether it is alone: no other is under
+                way, and nothing waits.
             done: told of every batch, in the thread.
-            idle_s: after so long without a text the thread rests, once until there is another.
+            idle_s: after so long without a text a thread rests, once until there is another.
             rest: what it does then; nothing that comes meanwhile waits for it to be taken.
         """
-        self._score, self._choose, self._done = score, choose, done
+        self._score, self._choose, self._before, self._done = score, choose, before, done
         self._idle_s, self._rest = idle_s, rest
         self._gather_s, self._enough_tokens = gather_s, enough_tokens
-        self._changed = threading.Condition()
+        self._changed, self._choosing, self._giving = (
+            threading.Condition(),
+            threading.Lock(),
+            threading.Lock(),
+        )
         self._pool: list[_Waiting] = []
-        self._closed = False
-        self._thread = threading.Thread(target=self._work, name="tamis-scoring", daemon=True)
-        self._thread.start()
+        self._num_running, self._closed = 0, False
+        self._threads = [
+            threading.Thread(target=self._work, name=f"tamis-scoring-{number}", daemon=True)
+            for number in range(num_threads)
+        ]
+        for thread in self._threads:
+            thread.start()
 
     def submit(self, sequences: Sequence[Ids]) -> Future[FloatArray]:
         """Queue the texts of a request; the future holds their scores [N].
@@ -118,21 +133,34 @@ class Batcher:
         return future
 
     def close(self) -> None:
-        """Score what waits, take nothing more, and end the thread."""
+        """Score what waits, take nothing more, and end the threads."""
         with self._changed:
             self._closed = True
             self._changed.notify()
-        self._thread.join()
+        for thread in self._threads:
+            thread.join()
 
     def _work(self) -> None:
         while True:
-            batch = self._next()
+            with self._choosing:  # held while there is nothing to choose from, too
+                batch = self._next()
             if batch is None:
                 return
             try:
                 self._run(batch)
             except Exception as error:
                 log.error("counting a batch failed: %s", type(error).__name__)
+
+    @contextmanager
+    def _side_by_side(self) -> Iterator[bool]:
+        with self._changed:
+            self._num_running += 1
+            is_alone = self._num_running == 1 and not self._pool
+        try:
+            yield is_alone
+        finally:
+            with self._changed:
+                self._num_running -= 1
 
     def _next(self) -> list[_Waiting] | None:
         """Wait for texts and take a batch; ``None`` at the end."""
@@ -148,7 +176,7 @@ class Batcher:
             chosen = self._choose([item.ids for item in waiting])
         except Exception as error:
             for item in waiting:
-                _fail(item.job, error)
+                self._fail(item.job, error)
             return []
         taken = set(chosen)
         with self._changed:
@@ -183,11 +211,13 @@ class Batcher:
         if not batch:
             return
         try:
-            scores = self._score([item.ids for item in batch])
+            with self._side_by_side() as is_alone:
+                self._before(is_alone)
+                scores = self._score([item.ids for item in batch])
             given = list(zip(batch, map(float, scores), strict=True))
         except Exception as error:
             if len(batch) == 1:
-                _fail(batch[0].job, error)
+                self._fail(batch[0].job, error)
             else:
                 for item in batch:
                     self._run([item])
@@ -197,18 +227,22 @@ class Batcher:
             self._done(BatchDone(len(batch), num_tokens, time.monotonic() - started))
         finally:
             for item, score in given:
-                _give(item, score)
+                self._give(item, score)
+
+    def _give(self, item: _Waiting, score: float) -> None:
+        job = item.job
+        with self._giving:  # two passes may have texts of one request
+            job.scores_N[item.place] = score
+            job.num_missing -= 1
+            if job.num_missing == 0 and _is_wanted(job.future):
+                job.future.set_result(job.scores_N)
+
+    def _fail(self, job: _Job, error: Exception) -> None:
+        # the other texts of the request are worth nothing without this one
+        with self._giving:
+            if _is_wanted(job.future):
+                job.future.set_exception(error)
 
 
-def _give(item: _Waiting, score: float) -> None:
-    job = item.job
-    job.scores_N[item.place] = score
-    job.num_missing -= 1
-    if job.num_missing == 0 and not job.future.done() and job.future.set_running_or_notify_cancel():
-        job.future.set_result(job.scores_N)
-
-
-def _fail(job: _Job, error: Exception) -> None:
-    # the other texts of the request are worth nothing without this one
-    if not job.future.done() and job.future.set_running_or_notify_cancel():
-        job.future.set_exception(error)
+def _is_wanted(future: Future[FloatArray]) -> bool:
+    return not future.done() and future.set_running_or_notify_cancel()

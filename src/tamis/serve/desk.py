@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import TypeVar, final
 
 import numpy as np
+import torch
 from starlette.requests import Request
 
 from tamis.errors import DataError
@@ -33,7 +34,7 @@ from tamis.serve.errors import (
     too_large,
 )
 from tamis.serve.health import Metrics
-from tamis.serve.mates import CPU_TOKENS, choose_mates
+from tamis.serve.mates import CPU_PASSES, CPU_TOKENS, choose_mates
 from tamis.serve.patience import Patience
 from tamis.serve.texts import Cut, Encoded, Rendered, Text, TokenIds, Turns
 from tamis.types import Conversation
@@ -154,11 +155,20 @@ class Desk:
         def done(batch: BatchDone) -> None:
             self._metrics.batch(self.name, batch)
 
+        cores = torch.get_num_threads()
+        num_passes = min(CPU_PASSES, cores) if is_on_cpu else 1
+
+        def share_cores(is_alone: bool) -> None:
+            # of this thread alone
+            torch.set_num_threads(cores if is_alone else cores // num_passes)
+
         return Batcher(
             member.score,
             choose=choose,
             gather_s=self._config.gather_ms / 1000,
             enough_tokens=enough,
+            num_threads=num_passes,
+            before=share_cores,
             done=done,
         )
 

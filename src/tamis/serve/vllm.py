@@ -60,7 +60,9 @@ class PoolingRequest(BaseModel):
     add_special_tokens: StrictBool | None = Field(
         None, description="default: true for text, false for messages, whose template writes them"
     )
-    use_activation: StrictBool | None = Field(None, description="true: sigmoid; default: the raw score")
+    use_activation: StrictBool | None = Field(
+        None, description="true: sigmoid; default: the raw score"
+    )
     activation: StrictBool | None = Field(None, description="the older name of use_activation")
     truncate_prompt_tokens: StrictInt | None = Field(
         None, ge=READ_ALL, description="keep so many tokens; -1: as many as the model reads"
