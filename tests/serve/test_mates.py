@@ -118,7 +118,7 @@ def test_a_long_queue_costs_no_more_to_look_at(kind):
 
 def test_a_server_on_a_cpu_ends_a_pass_when_it_has_enough(member):
     with serving(member) as served:
-        texts = [f"{number} {'fox ' * (20 + number % 7)}" for number in range(200)]
+        texts = [f"{number} {'fox ' * (20 + number % 7)}" for number in range(300)]
         served.post("/classify", {"input": texts})
         num_tokens = served.figure('tamis_tokens_total{model="rm"}')
         num_passes = served.figure('tamis_batch_texts_count{model="rm"}')
