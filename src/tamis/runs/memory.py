@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Callable
 
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8
 LARGEST_KEPT, KEPT = 64 << 20, 256 << 20  # bytes
 
 
@@ -17,7 +17,8 @@ def keep_freed_memory() -> bool:
     A pass of a model on CPU allocates and frees arrays of megabytes by the thousand. As it comes,
     glibc hands such memory back to the system and gets it again page by page, zeroed: a fifth of
     the time of scoring (`docs/LOG.md`). Afterwards arrays of up to 64 MiB come from memory that the
-    process keeps, up to 256 MiB of it beyond what is in use. Call it once, early.
+    process keeps, up to 256 MiB of it beyond what is in use, by one store for all threads: each of
+    many would keep as much. Call it once, early.
 
     Does nothing where glibc is not used, or where the user has set one of its ``MALLOC_``
     variables or ``GLIBC_TUNABLES``.
@@ -26,7 +27,7 @@ def keep_freed_memory() -> bool:
     mallopt = _of_libc("mallopt")
     if is_set or mallopt is None:
         return False
-    options = ((M_MMAP_THRESHOLD, LARGEST_KEPT), (M_TRIM_THRESHOLD, KEPT))
+    options = ((M_MMAP_THRESHOLD, LARGEST_KEPT), (M_TRIM_THRESHOLD, KEPT), (M_ARENA_MAX, 1))
     return all(mallopt(option, value) == 1 for option, value in options)
 
 

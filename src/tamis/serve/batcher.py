@@ -27,6 +27,7 @@ Score = Callable[[Sequence[Ids]], FloatArray]
 Choose = Callable[[Sequence[Ids]], list[int]]
 
 IDLE_S = 5.0
+REST_TEXTS = 512  # after so many a busy thread rests, too, so that freed memory does not add up
 
 
 class BatchDone(NamedTuple):
@@ -94,7 +95,8 @@ class Batcher:
                 way, and nothing waits.
             done: told of every batch, in the thread.
             idle_s: after so long without a text a thread rests, once until there is another.
-            rest: what it does then; nothing that comes meanwhile waits for it to be taken.
+            rest: what it does then, and after every ``REST_TEXTS`` texts; nothing that comes
+                meanwhile waits for it to be taken.
         """
         self._score, self._choose, self._before, self._done = score, choose, before, done
         self._idle_s, self._rest = idle_s, rest
@@ -105,7 +107,7 @@ class Batcher:
             threading.Lock(),
         )
         self._pool: list[_Waiting] = []
-        self._num_running, self._closed = 0, False
+        self._num_running, self._num_since_rest, self._closed = 0, 0, False
         self._threads = [
             threading.Thread(target=self._work, name=f"tamis-scoring-{number}", daemon=True)
             for number in range(num_threads)
@@ -228,6 +230,16 @@ class Batcher:
         finally:
             for item, score in given:
                 self._give(item, score)
+        self._rest_sometimes(len(batch))
+
+    def _rest_sometimes(self, num_texts: int) -> None:
+        with self._changed:
+            self._num_since_rest += num_texts
+            is_due = self._num_since_rest >= REST_TEXTS
+            if is_due:
+                self._num_since_rest = 0
+        if is_due:
+            self._rest()
 
     def _give(self, item: _Waiting, score: float) -> None:
         job = item.job
