@@ -27,7 +27,7 @@ Score = Callable[[Sequence[Ids]], FloatArray]
 Choose = Callable[[Sequence[Ids]], list[int]]
 
 IDLE_S = 5.0
-REST_TEXTS = 512  # after so many a busy thread rests, too, so that freed memory does not add up
+REST_TEXTS = 128  # after so many a busy thread rests, too, so that freed memory does not add up
 
 
 class BatchDone(NamedTuple):
@@ -163,6 +163,7 @@ class Batcher:
         finally:
             with self._changed:
                 self._num_running -= 1
+                self._changed.notify()
 
     def _next(self) -> list[_Waiting] | None:
         """Wait for texts and take a batch; ``None`` at the end."""
@@ -239,7 +240,10 @@ class Batcher:
             if is_due:
                 self._num_since_rest = 0
         if is_due:
-            self._rest()
+            with self._choosing:  # no pass begins: what is free between the arrays of one stays
+                with self._changed:
+                    self._changed.wait_for(lambda: self._num_running == 0)
+                self._rest()
 
     def _give(self, item: _Waiting, score: float) -> None:
         job = item.job
