@@ -6,7 +6,8 @@ Then the answers to prompts of the test split are scored under paraphrases of "b
 its opposite, none of which was trained on; "fresh" are twelve more. For each prompt and paraphrase:
 Spearman's correlation of length and score over its answers, under both. Printed is the share of
 prompts on which the sign changes in the direction asked for, with a 95% interval over prompts;
-"wordings" are two of the shipped ones, for comparison.
+"wordings" are two of the shipped ones, for comparison. Settings may be chosen by all of these.
+``--blind benchmarks/blind.yaml`` adds pairs that nobody looks at, once everything is chosen.
 
 Shapes: Q prompts and paraphrases together, A answers of one prompt, T texts of principles.
 """
@@ -22,6 +23,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
+import yaml
 
 from shared import model_of, pairs_of, parser_of
 from tamis.metrics import cluster_bootstrap, cluster_ids
@@ -102,7 +104,10 @@ def main() -> None:
     model = _model(options)
     known = choose_principles(load_principles(options.principles), options.names)
     trained = {text for principle in known for text in (*principle.wanted, *principle.negated)}
-    assert not trained & {text for both in (*PARAPHRASES, *FRESH) for text in both}
+    unseen = {"paraphrases": PARAPHRASES, "fresh": FRESH}
+    if options.blind is not None:
+        unseen["blind"] = tuple(map(tuple, yaml.safe_load(options.blind.read_text())))
+    assert not trained & {text for some in unseen.values() for both in some for text in both}
     with tempfile.TemporaryDirectory() as folder:
         made = training_examples(options, model=model, work=Path(folder))
         num_prompts = len({pair.group for pair in made})
@@ -113,10 +118,11 @@ def main() -> None:
         prompts = held_out(options, scorer=scorer)
         seen = list(zip(known[0].wanted, known[0].negated, strict=True))[:NUM_SEEN]
         figures = {
-            "paraphrases": flips(prompts, PARAPHRASES, scorer=scorer, seed=options.seed),
-            "fresh": flips(prompts, FRESH, scorer=scorer, seed=options.seed),
-            "wordings": flips(prompts, seen, scorer=scorer, seed=options.seed),
+            name: flips(prompts, some, scorer=scorer, seed=options.seed)
+            for name, some in {**unseen, "wordings": seen}.items()
         }
+        if "blind" in figures:
+            del figures["blind"]["by_words"]
     _print(figures, num_prompts=len(prompts))
     minutes = (time.perf_counter() - started) / 60
     settings = {name: str(value) for name, value in vars(options).items()}
@@ -129,6 +135,7 @@ def _options() -> argparse.Namespace:
     parser.set_defaults(max_length=384)
     parser.add_argument("--encoder", action="store_true", help="all-MiniLM-L6-v2 instead")
     parser.add_argument("--principles", type=Path, help="file of other wordings than the shipped")
+    parser.add_argument("--blind", type=Path, help="file of pairs that decide")
     parser.add_argument("--names", nargs="+", default=list(NAMES), help="principles that decide")
     parser.add_argument("--pairs", type=int, default=900, help="pairs to make examples from")
     parser.add_argument("--passes", type=int, default=4, help="examples of a pair")

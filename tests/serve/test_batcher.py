@@ -7,7 +7,7 @@ from concurrent.futures import CancelledError
 import numpy as np
 import pytest
 
-from tamis.serve.batcher import Batcher
+from tamis.serve.batcher import REST_TEXTS, Batcher
 
 
 def value_of(ids):
@@ -117,6 +117,24 @@ def test_two_passes_that_fail_fail_a_request_once(batcher):
     future = scorer.submit([(1,), (2,)])
     with pytest.raises(ValueError, match="cannot score"):
         future.result(60)
+
+
+def test_a_busy_thread_rests_where_no_pass_is_under_way(batcher):
+    under_way, seen, lock = [], [], threading.Lock()
+
+    def score(sequences):
+        with lock:
+            under_way.append(sequences)
+        time.sleep(0.002)
+        with lock:
+            under_way.remove(sequences)
+        return np.array([value_of(ids) for ids in sequences])
+
+    scorer = batcher(score, num_threads=2, rest=lambda: seen.append(len(under_way)))
+    asked = [(number,) for number in range(2 * REST_TEXTS)]
+    scorer.submit(asked).result(60)
+    scorer.close()
+    assert seen == [0, 0]
 
 
 def test_an_idle_thread_waits_for_company(batcher):
