@@ -34,7 +34,7 @@ from tamis.serve.errors import (
     too_large,
 )
 from tamis.serve.health import Metrics
-from tamis.serve.mates import CPU_PASSES, CPU_TOKENS, choose_mates
+from tamis.serve.mates import CPU_TOKENS, choose_mates, cpu_passes
 from tamis.serve.patience import Patience
 from tamis.serve.texts import Cut, Encoded, Rendered, Text, TokenIds, Turns
 from tamis.types import Conversation
@@ -156,7 +156,7 @@ class Desk:
             self._metrics.batch(self.name, batch)
 
         cores = torch.get_num_threads()
-        num_passes = min(CPU_PASSES, cores) if is_on_cpu else 1
+        num_passes = cpu_passes(cores) if is_on_cpu else 1
 
         def share_cores(is_alone: bool) -> None:
             # of this thread alone

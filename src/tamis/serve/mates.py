@@ -43,6 +43,18 @@ LIKE, SLACK = 0.85, 8  # lengths, shortest to longest: a ratio, and tokens that 
 LOOKED_AT = 1024  # of the longest waiting texts, so that choosing costs little in a long queue
 
 
+def cpu_passes(num_cores: int) -> int:
+    """Return how many passes go side by side on a CPU, so that nearly all cores have work.
+
+    Small passes use one core well and several badly.
+
+    >>> [cpu_passes(num_cores) for num_cores in (1, 2, 3, 5, 6, 7, 8, 16)]
+    [1, 2, 3, 4, 3, 3, 4, 4]
+    """
+    numbers = range(1, min(CPU_PASSES, num_cores) + 1)
+    return max(n for n in numbers if n * (num_cores // n) >= USED * num_cores)
+
+
 def choose_mates(
     waiting: Sequence[Ids],
     *,
