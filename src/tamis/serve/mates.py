@@ -32,9 +32,8 @@ from tamis.models.rows.tree import common_prefix
 Ids = tuple[int, ...]
 
 CPU_TOKENS = 1536  # enough on a CPU: a token of a longer pass costs no less
-CPU_PASSES = (
-    4  # side by side on a CPU, which shares its cores out: small passes use few of them well
-)
+CPU_PASSES = 4  # at most, side by side on a CPU
+USED = 0.8  # of its cores at least
 KIN = 0.4  # so much of the longer of two texts, at its beginning, is shared in a family
 MOST = 0.75  # of those that wait: what they share with the longest waiting one makes no family
 FULL = 2  # times enough: where a family ends, too
