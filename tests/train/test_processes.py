@@ -148,7 +148,7 @@ def test_two_processes_learn_what_one_learns(launched, material, llama, name):
         main(command(material, llama.path, name=name, flags=flags, out="one"))
     assert not ended.value.code
     one, two = (material / number / name for number in ("one", "two"))
-    assert curve(two) == pytest.approx(curve(one), abs=1e-5)
+    assert curve(two) == pytest.approx(curve(one), abs=1e-4)
     weights = [load_file(run / "train" / "checkpoint" / "model.safetensors") for run in (one, two)]
     assert weights[0].keys() == weights[1].keys()
     for key, weight in weights[0].items():
