@@ -8,7 +8,7 @@ WORKERS ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
 # PEP 517 builds in an environment of their own would take any hatchling; this takes the pinned one
-INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+INSTALL := $(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check -c constraints.txt
 EDITABLE := $(INSTALL) --no-build-isolation -e
 SETTINGS := pyproject.toml constraints.txt
 # the preference files that benchmarks read, and what else to tell them
