@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,10 +14,9 @@ from tamis.metrics import pair_credit
 from tamis.models.checkpoint import load_scorer
 from tamis.models.config import ModelConfig
 from tamis.models.score import score_pairs
-from tamis.runs import write_array
 from tamis.studies.cells import TUNED
 from tamis.studies.demo_data import labelled
-from tamis.studies.fitted import precision_of
+from tamis.studies.fitted import kept_rewards, precision_of
 from tamis.studies.material import Bench
 from tamis.studies.outcome import Outcome, cell_path
 from tamis.train.config import ComputeConfig, TrainConfig
@@ -76,15 +74,12 @@ class Tuner:
             model=self.model.model_dump(exclude={"path"}),
             seed=seed,
         ).with_suffix(".npy")
-        if not path.is_file():
-            work = path.with_suffix(".work")
-            credit_M = self._trained(labels, turned_N, train=train, seed=seed, work=work)
-            write_array(path, (2 * credit_M).astype(np.int8))
-            shutil.rmtree(work)
+        credit_M = kept_rewards(
+            path, lambda work: self._trained(labels, turned_N, train=train, seed=seed, work=work)
+        )
         if self.advance is not None:
             self.advance(1)
-        halves_M: NDArray[np.int8] = np.load(path, allow_pickle=False)
-        return halves_M.astype(np.float64) / 2
+        return credit_M
 
     def _trained(
         self, labels: Labels, turned_N: Bools, *, train: TrainConfig, seed: int, work: Path
