@@ -79,7 +79,7 @@ bench-halves: setup ## out-of-bag voters in tens and in couples, beside cross-fi
 bench-principles: setup ## does the score follow the principle, on unseen prompts and words (about 15 minutes)
 	$(BENCH_ENV) $(BIN)/python benchmarks/principles.py --data $(DATA) $(OPTIONS)
 
-bench-serve: setup ## the reward server under load, bursts, signals and malformed requests (about 25 minutes)
+bench-serve: setup ## the reward server under load, bursts, signals and malformed requests (about 40 minutes)
 	$(BENCH_ENV) PYTHONPATH=tests/support $(BIN)/python benchmarks/serve.py --data $(DATA) $(OPTIONS)
 
 bench-offline: setup ## two small reward models and rules on every preference file (about 60 minutes)

@@ -137,7 +137,7 @@ def _burst_is_fine(burst: dict[str, Any], *, num_sent: int) -> bool:
 def _tell(name: str, figures: dict[str, dict[str, Any]]) -> None:
     for key, rows in figures.items():
         for row, figure in rows.items():
-            print(f"{name:<9}{key:<11}{row:<18}{figure}", flush=True)
+            print(f"{name:<9}{key:<11}{row:<19}{figure}", flush=True)
 
 
 def _load(process: Process, plan: dict[str, Any], options: argparse.Namespace) -> dict[str, Any]:
