@@ -28,7 +28,7 @@ from tamis.recipes.stages import CHECKPOINT, REPORT, train_stage
 from tamis.runs import read_json
 from tamis.runs.memory import keep_freed_memory
 from tamis.studies.demo import DEMO_MODEL
-from tamis.train.config import AdapterConfig, TrainConfig
+from tamis.train.config import AdapterConfig, ComputeConfig, TrainConfig
 from tamis.types import Pair
 
 # the evaluation sets, by the benchmark that reads them
@@ -52,7 +52,11 @@ MOST = 500
 TRAINS = {
     "MiniLM": TrainConfig(batch_size=32, learning_rate=1e-4, epochs=2.0, sampler="length"),
     "SmolLM2": TrainConfig(
-        batch_size=32, learning_rate=5e-4, sampler="length", lora=AdapterConfig(rank=8)
+        batch_size=32,
+        learning_rate=5e-4,
+        sampler="length",
+        lora=AdapterConfig(rank=8),
+        compute=ComputeConfig(autocast="bfloat16"),
     ),
 }
 RULES = ("longest", "shortest", "random", "constant")
@@ -63,6 +67,7 @@ def main() -> None:
     parser = parser_of(__doc__)
     parser.add_argument("--out", type=Path, default=Path("runs/offline"))
     parser.add_argument("--test", type=int, default=300, help="pairs of each other test part")
+    parser.add_argument("--dtype", default="float32", help="float32 or bfloat16, to score in")
     options = parser.parse_args()
     keep_freed_memory()
     pairs = options.out / "train.parquet"
@@ -75,7 +80,8 @@ def main() -> None:
     result = comparison_stage(
         options.out,
         scorers=[
-            scorer_from(text, options=ScorerOptions(), notice=print) for text in (*scorers, *RULES)
+            scorer_from(text, options=ScorerOptions(dtype=options.dtype), notice=print)
+            for text in (*scorers, *RULES)
         ],
         benchmarks=_benchmarks(options),
         notice=print,

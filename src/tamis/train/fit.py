@@ -15,6 +15,7 @@ from transformers import TrainingArguments
 from tamis.data import select_pairs
 from tamis.data.responses import check_responses
 from tamis.errors import ConfigError
+from tamis.models.attention import use_fast_backward
 from tamis.models.checkpoint import save_checkpoint
 from tamis.models.config import ModelConfig
 from tamis.models.load import to_accelerator
@@ -192,6 +193,7 @@ def _prepare(
     is_spread_by_launcher = any(os.environ.get(name) == "true" for name in SPREADING)
     if not (is_spread or is_spread_by_launcher or train.lora.quantise != "none"):
         to_accelerator(base)
+    use_fast_backward(base)
     if train.objective.form == "token":
         rows = "padded"
         token_head(base)

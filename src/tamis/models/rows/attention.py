@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Protocol
 
 import torch
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface
 
+from tamis.models.attention import attend_fast
 from tamis.models.rows.tree import PrefixTree
 
 IMPLEMENTATION = "tamis_tree"
@@ -186,6 +188,10 @@ def _join(parts: Sequence[Tensor], path: Sequence[int]) -> Tensor:
 
 def _attend(query: Tensor, key: Tensor, value: Tensor, *, rule: Rule, masks: Masks) -> Tensor:
     """Attend from the last tokens of a sequence to all of it, [1, H, Tq, d]."""
+    return attend_fast(partial(_attend_so, rule=rule, masks=masks), query, key, value)
+
+
+def _attend_so(query: Tensor, key: Tensor, value: Tensor, *, rule: Rule, masks: Masks) -> Tensor:
     num_queries, num_keys = query.shape[2], key.shape[2]
     window = rule.window if rule.window is not None and rule.window < num_keys else None
     is_whole = num_queries == num_keys and window is None and rule.softcap is None

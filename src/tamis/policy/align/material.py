@@ -16,6 +16,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from tamis.data import select_pairs
 from tamis.errors import ConfigError, shorten
 from tamis.evaluate.scorers.dpo import Answer, log_probs
+from tamis.models.attention import use_fast_backward
 from tamis.models.config import ModelConfig
 from tamis.models.language import language_head
 from tamis.models.load import to_accelerator
@@ -88,6 +89,7 @@ def load_start(policy: ModelConfig, config: AlignConfig) -> Start:
     """
     model, tokenizer = load_policy(policy)
     to_accelerator(model)
+    use_fast_backward(model)
     positions = getattr(model.config.get_text_config(), "max_position_embeddings", None)
     max_length = min(config.max_length, int(positions or NO_LIMIT))
     if config.reference is None:

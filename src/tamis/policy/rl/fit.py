@@ -30,6 +30,7 @@ from trl.trainer.rloo_trainer import RLOOTrainer
 
 from tamis.data.tables import plain_turns
 from tamis.errors import ConfigError, DataError
+from tamis.models.attention import use_fast_backward
 from tamis.models.config import ModelConfig
 from tamis.models.source import loading, locate, quiet
 from tamis.policy.adapters import adapters, check_weights
@@ -88,6 +89,7 @@ def reinforce(
     check_trackers(WatchConfig(trackers=config.fit.trackers))
     check_weights(policy, config.fit.lora)
     model, tokenizer = load_policy(policy)
+    use_fast_backward(model)
     material = _material(prompts, tokenizer, reward=reward, config=config, seed=seed)
     _check_context(model.config, longest=material.longest, config=config)
     looks = None if material.held_out is None else reward.every
