@@ -18,7 +18,7 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 settings.register_profile("tests", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("tests")
 
-pytest_plugins = ("tiny_llama", "memory", "servers")
+pytest_plugins = ("tiny_llama", "memory", "servers", "hub")
 
 
 @pytest.fixture(scope="session")

@@ -6,6 +6,7 @@ import pickle
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -70,6 +71,16 @@ def test_rendered_text_is_read_as_it_is(checkpoint, member):
     text = Rendered("q: a fox", "training")
     value = member.score([member.encoder.encode([text])[0].ids])
     same(reward(prompts=["q:"], completions=[" a fox"]), value)
+
+
+def test_a_revision_of_the_hub_is_named_behind_the_id(checkpoint, other_checkpoint, hub):
+    hub(Path(checkpoint), "org/rm")
+    hub(Path(other_checkpoint), "org/rm", refs=("v2",))
+    texts = {"prompts": PROMPTS, "completions": ANSWERS}
+    for address, folder in (("org/rm", checkpoint), ("org/rm@v2", other_checkpoint)):
+        found = tamis.reward_func(address)(**texts)
+        np.testing.assert_allclose(found, tamis.reward_func(folder)(**texts), atol=1e-6)
+    assert tamis.reward_func("org/rm")(**texts) != tamis.reward_func("org/rm@v2")(**texts)
 
 
 def test_several_make_an_ensemble(checkpoint, other_checkpoint, member, other):

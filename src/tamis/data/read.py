@@ -65,6 +65,18 @@ def is_hub_id(path: str) -> bool:
     return not looks_like_file and _HUB_ID.fullmatch(path) is not None
 
 
+def split_revision(address: str) -> tuple[str, str | None]:
+    """Return a path or hub id, and the commit, tag or branch that stands behind ``@``, if one does.
+
+    >>> split_revision("org/model@v2"), split_revision("runs/a")
+    (('org/model', 'v2'), ('runs/a', None))
+    """
+    path, _, revision = address.partition("@")
+    if not revision or not is_hub_id(path) or Path(address).expanduser().exists():
+        return address, None
+    return path, revision
+
+
 def _read_file(path: Path, source: str) -> Rows:
     kind = _kind(path, _head(path, source))
     if kind is None:

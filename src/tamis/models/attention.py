@@ -30,7 +30,7 @@ def use_fast_backward(model: PreTrainedModel) -> None:
         model.set_attn_implementation(IMPLEMENTATION)
 
 
-def attend_fast(attend: Attend, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+def attend_fast(attend: Attend, query: Tensor, *, key: Tensor, value: Tensor) -> Tensor:
     """Return ``attend(query, key, value)``, computed in the type whose backward pass is fast.
 
     The result has the type that it would have had.
@@ -65,7 +65,7 @@ def _sdpa_attention(
             mask = mask.to(query.dtype)
         return sdpa_attention_forward(module, query, key, value, mask, **others)[0]
 
-    return attend_fast(attend, query, key, value), None
+    return attend_fast(attend, query, key=key, value=value), None
 
 
 AttentionInterface.register(IMPLEMENTATION, _sdpa_attention)

@@ -20,6 +20,7 @@ from torch import nn
 
 from tamis.calibrate import Calibrator, Curve, Slope, apply, feature_values
 from tamis.calibrate.config import Feature
+from tamis.data.read import split_revision
 from tamis.errors import ConfigError
 from tamis.evaluate.scorers.calibrated import (
     AS_IT_IS,
@@ -168,18 +169,19 @@ def encoder_of(scorer: Scorer, *, over_length: OverLength = "cut") -> Encoder:
 def safe_folder(path: str, *, with_code: bool = False) -> str:
     """Return the directory of a checkpoint whose weights are safetensors.
 
-    A run directory stands for the checkpoint in it. Of a hub id everything is fetched but weights
-    in other forms, and code unless ``with_code``.
+    A run directory stands for the checkpoint in it. Of a hub id, perhaps with ``@REVISION``,
+    everything is fetched but weights in other forms, and code unless ``with_code``.
 
     Raises:
         ConfigError: it cannot be reached, or its weights have another form.
         DataError: nothing is there.
     """
     with loading(path):
-        location = locate(checkpoint_in(path))
+        address, revision = split_revision(checkpoint_in(path))
+        location = locate(address)
         if not Path(location).is_dir():
             left_out = [*PICKLED, *(() if with_code else CODE)]
-            location = snapshot_download(location, ignore_patterns=left_out)
+            location = snapshot_download(location, revision=revision, ignore_patterns=left_out)
     if not any(Path(location).glob(WEIGHTS)):
         raise ConfigError(
             f"{path}: expected weights in safetensors ({WEIGHTS}), found none; other files may "

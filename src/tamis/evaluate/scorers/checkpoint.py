@@ -13,10 +13,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any, final
 
-from tamis.data.read import is_hub_id
+from tamis.data.read import is_hub_id, split_revision
 from tamis.errors import ConfigError, DataError
 from tamis.evaluate import GapScores
-from tamis.evaluate.scorers.opening import Held, OpenedScorer, split_revision
+from tamis.evaluate.scorers.opening import Held, OpenedScorer
 from tamis.evaluate.scorers.options import LOADED, ScorerOptions
 from tamis.evaluate.scorers.weights import config_file, model_at, model_identity
 from tamis.metrics.ensemble import Centring, recorded

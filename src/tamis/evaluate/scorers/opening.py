@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar, final
 
 from tamis import plugins
-from tamis.data.read import is_hub_id
 from tamis.errors import ConfigError
 from tamis.evaluate import PairScorer
 from tamis.evaluate.scorers.options import ScorerOptions
@@ -181,18 +180,6 @@ def kind_of(text: str) -> tuple[str, str]:
     if match is None or text.startswith(PACKAGE) or Path(text).exists():
         return CHECKPOINT, text
     return match[1], match[2]
-
-
-def split_revision(address: str) -> tuple[str, str | None]:
-    """Return a path or hub id, and the commit, tag or branch that stands behind ``@``, if one does.
-
-    >>> split_revision("org/model@v2"), split_revision("runs/a")
-    (('org/model', 'v2'), ('runs/a', None))
-    """
-    path, _, revision = address.partition("@")
-    if not revision or not is_hub_id(path) or Path(address).expanduser().exists():
-        return address, None
-    return path, revision
 
 
 def split_model(address: str) -> tuple[str, str | None]:

@@ -9,8 +9,8 @@ from typing import Any
 from huggingface_hub import snapshot_download
 from transformers.utils.hub import cached_file, extract_commit_hash
 
+from tamis.data.read import split_revision
 from tamis.errors import ConfigError
-from tamis.evaluate.scorers.opening import split_revision
 from tamis.evaluate.scorers.options import ScorerOptions
 from tamis.models.adapted import ADAPTER_CONFIG, adapter_base, is_adapter
 from tamis.models.config import ModelConfig

@@ -188,7 +188,7 @@ def _join(parts: Sequence[Tensor], path: Sequence[int]) -> Tensor:
 
 def _attend(query: Tensor, key: Tensor, value: Tensor, *, rule: Rule, masks: Masks) -> Tensor:
     """Attend from the last tokens of a sequence to all of it, [1, H, Tq, d]."""
-    return attend_fast(partial(_attend_so, rule=rule, masks=masks), query, key, value)
+    return attend_fast(partial(_attend_so, rule=rule, masks=masks), query, key=key, value=value)
 
 
 def _attend_so(query: Tensor, key: Tensor, value: Tensor, *, rule: Rule, masks: Masks) -> Tensor:
