@@ -1,6 +1,6 @@
 """The figures of the noise bench: detection, calibration and training, with intervals.
 
-Shape legend: S seeds, N training pairs, M test pairs.
+Shape legend: S seeds, N training pairs, M test pairs, A arms, R resamples.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from tamis.errors import DataError
 from tamis.metrics import (
     bootstrap_statistic,
-    cluster_bootstrap,
     detection,
     detection_difference,
     holm,
+    interval_of,
     p_value,
-    paired_difference,
+    resampled_means,
 )
 from tamis.studies.arms import ORACLE, RAW
 from tamis.studies.cells import CLEANLAB, COMBINED, IDENTITIES, VOTE
@@ -72,6 +72,25 @@ class Trial:
             "is_wrong": np.stack([outcome.wrong_N for outcome in self.outcomes]),
             "known": np.stack([outcome.known_N for outcome in self.outcomes]),
         }
+
+
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """The credit of every arm, seeds averaged [M], and its mean on resamples of the pairs [R]."""
+
+    credit: Mapping[str, Floats]
+    resampled: Mapping[str, Floats]
+
+    def accuracy(self, arm: str) -> Interval:
+        """Return the accuracy of an arm."""
+        credit_M = self.credit[arm]
+        return interval_of(float(credit_M.mean()), self.resampled[arm], num_items=credit_M.size)
+
+    def above_raw(self, arm: str) -> Interval:
+        """Return how much higher it is than that of raw labels, paired."""
+        credit_M = self.credit[arm] - self.credit[RAW]
+        resampled_R = self.resampled[arm] - self.resampled[RAW]
+        return interval_of(float(credit_M.mean()), resampled_R, num_items=credit_M.size)
 
 
 def detection_rows(trial: Trial) -> list[Row]:
@@ -142,24 +161,32 @@ def contrast_rows(trial: Trial) -> list[Row]:
 
 
 def training_rows(trial: Trial) -> list[Row]:
-    """Tell what each arm reaches on the test pairs, and how it compares with raw labels."""
-    raw_SM, oracle_SM = trial.credits(RAW), trial.credits(ORACLE)
+    """Tell what each arm reaches on the test pairs, and how it compares with raw labels.
+
+    All arms are resampled together: the draws are those that each of them would have had alone.
+    """
+    arms = list(trial.outcomes[0].credit)
+    mean_AM = np.stack([trial.credits(arm).mean(axis=0) for arm in arms])
+    reached = Reached(
+        dict(zip(arms, mean_AM, strict=True)),
+        dict(
+            zip(arms, resampled_means(mean_AM, clusters=trial.test_clusters, seed=0).T, strict=True)
+        ),
+    )
     rows = []
-    for arm in trial.outcomes[0].credit:
-        credit_SM = trial.credits(arm)
-        accuracy = cluster_bootstrap(credit_SM, clusters=trial.test_clusters, seed=0)
+    for arm in arms:
         row = trial.where | {
             "arm": arm,
-            "accuracy": asdict(accuracy),
-            "per_seed": credit_SM.mean(axis=1).tolist(),
+            "accuracy": asdict(reached.accuracy(arm)),
+            "per_seed": trial.credits(arm).mean(axis=1).tolist(),
         }
         row["wrong_frac"] = _mean_figure(trial, f"wrong labels, {arm}")
         row["mean_gap"] = _mean_figure(trial, f"mean gap, {arm}")
         if arm != RAW:
-            difference = paired_difference(credit_SM, raw_SM, clusters=trial.test_clusters, seed=0)
+            difference = reached.above_raw(arm)
             row |= {"minus_raw": asdict(difference), "p": p_value(difference)}
             if arm != ORACLE:
-                row["recovered"] = _recovered(trial, credit_SM, raw_SM, oracle_SM)
+                row["recovered"] = _recovered(reached, arm, clusters=trial.test_clusters)
         rows.append(row)
     return rows
 
@@ -170,12 +197,15 @@ def _mean_figure(trial: Trial, name: str) -> float | None:
     return float(np.mean(values)) if values and trial.weights == HEADS else None
 
 
-def _recovered(trial: Trial, arm_SM: Floats, raw_SM: Floats, oracle_SM: Floats) -> Row | None:
+def _recovered(reached: Reached, arm: str, *, clusters: NDArray[np.int64]) -> Row | None:
     """Return the share of the lost accuracy that an arm wins back, where some was surely lost."""
-    clusters = trial.test_clusters
-    if paired_difference(oracle_SM, raw_SM, clusters=clusters, seed=0).low <= 0:
+    if reached.above_raw(ORACLE).low <= 0:
         return None
-    won_M, lost_M = (arm_SM - raw_SM).mean(axis=0), (oracle_SM - raw_SM).mean(axis=0)
+    won_M, lost_M = (reached.credit[name] - reached.credit[RAW] for name in (arm, ORACLE))
+    won_R, lost_R = (reached.resampled[name] - reached.resampled[RAW] for name in (arm, ORACLE))
+    if (lost_R > 0).all():
+        value = float(won_M.mean() / lost_M.mean())
+        return asdict(interval_of(value, won_R / lost_R, num_items=won_M.size))
 
     def share(weights_M: Floats) -> float:
         lost = float(weights_M @ lost_M)

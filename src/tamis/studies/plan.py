@@ -29,7 +29,7 @@ MAX_TOKENS = 256
 # seconds on two cores: a token of a text in a trunk, a pair in a head and dimension, a pair of a
 # cell, and the intervals of one noise
 TOKEN_S: dict[ModelName, float] = {"MiniLM": 1e-4, "SmolLM2": 3e-4}
-HEAD_S, CELL_S, INTERVALS_S = 8e-10, 2e-4, 8.0
+HEAD_S, CELL_S, INTERVALS_S = 8e-10, 2e-4, 1.0
 TUNED_S = {"ukp": 140.0, "hh": 330.0}  # one fine-tuned model, by data set
 TENTH_S = {"ukp": 55.0, "hh": 70.0}  # one that is fine-tuned on a tenth of the pairs
 LONG = 2  # AlpacaEval's answers are long, so it has that many times fewer pairs
