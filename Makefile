@@ -21,7 +21,7 @@ TEST_ENV := OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE TOKENIZERS_PARALLELISM=fal
 
 .PHONY: help setup demo demo-iterate test check docs constraints clean
 .PHONY: bench-train bench-vote bench-score bench-memory bench-gpu bench-heads bench-settings bench-halves
-.PHONY: bench-principles bench-terms bench-shift bench-over bench-serve bench-offline bench-attention
+.PHONY: bench-principles bench-terms bench-shift bench-over bench-serve bench-offline bench-attention bench-sample
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -48,6 +48,9 @@ bench-train: setup ## training speed and memory beside TRL's RewardTrainer (abou
 
 bench-attention: setup ## a training step in float32, bfloat16, and with attention in float32 (about 3 minutes)
 	$(BENCH_ENV) $(BIN)/python benchmarks/attention.py --data $(DATA) $(OPTIONS)
+
+bench-sample: setup ## sampling from SmolLM2 beside the library's way of drawing a token (about 3 minutes)
+	$(BENCH_ENV) $(BIN)/python benchmarks/sample.py --data $(DATA) $(OPTIONS)
 
 bench-vote: setup ## ten one-pass voters beside a TRL epoch and full votes (about 2 hours)
 	$(BENCH_ENV) $(BIN)/python benchmarks/vote.py --data $(DATA) $(OPTIONS)

@@ -8,10 +8,10 @@ from tamis.errors import ConfigError, DataError
 from tamis.models.load import load_language_model
 from tamis.models.source import quiet
 from tamis.policy.sampling.config import Sampling
+from tamis.policy.sampling.draw import chance
 from tamis.policy.sampling.sample import (
     _answers,
     _end_ids,
-    _identity,
     _open,
     _pad_left,
     _sample,
@@ -24,6 +24,7 @@ PROMPTS = [
     (Message("user", "a good answer"), Message("assistant", "fox"), Message("user", "dog?")),
     (Message("user", "dog"),),
 ]
+LENGTHS = ("max_new_tokens", "min_new_tokens")
 HOW = Sampling(num=3, max_new_tokens=6, max_prompt_tokens=64)
 
 
@@ -126,7 +127,7 @@ def test_random_numbers_of_others_stay_as_they_are(llama, tmp_path):
 
 
 def test_reading_a_prompt_once_changes_no_response(loud):
-    """The same as the library's own sampling, which reads the prompt once a response."""
+    """The same as where the library reads it once a response, and draws the same way."""
     prompts = [(1, 30, 40, 50, 60, 70), (1, 33, 44)]
     settings = {
         "temperature": 1.2,
@@ -139,16 +140,16 @@ def test_reading_a_prompt_once_changes_no_response(loud):
     how = Sampling(num=4, **settings)
     found = _sample(loud, prompts, how=how, end_ids=(2,), seed=7)
     ids_ST, mask_ST = _pad_left(prompts)
+    own = {name: settings[name] for name in ("repetition_penalty", *LENGTHS)}
     with torch.random.fork_rng(devices=[]), quiet():
         torch.manual_seed(7)
         whole_RT = loud.generate(
-            input_ids=ids_ST,
-            attention_mask=mask_ST,
-            num_return_sequences=4,
-            do_sample=True,
+            input_ids=ids_ST.repeat_interleave(4, dim=0),
+            attention_mask=mask_ST.repeat_interleave(4, dim=0),
             eos_token_id=2,
             pad_token_id=2,
-            **settings,
+            **own,
+            **chance(how),
         )
     assert found == whole_RT[:, 6:].reshape(2, 4, -1).tolist()
     assert len({tuple(row) for rows in found for row in rows}) == 8
@@ -170,14 +171,6 @@ def test_a_response_that_ends_at_once_is_a_full_stop_with_its_end_token(llama):
     (found,) = _answers(policy, PROMPTS[:1], [[[end, end, end]]])
     assert found.responses == ((Message("assistant", "."),),)
     assert (found.ids, found.finished) == (((end,),), (True,))
-
-
-def test_samples_of_earlier_versions_are_those_that_did_not_end_at_once(llama, tmp_path):
-    """Their names, which studies know them by, were made when no response ended at once."""
-    before = Sampling(num=3, min_new_tokens=1, max_new_tokens=6, max_prompt_tokens=64)
-    assert "min_new_tokens" not in _identity(_open(llama), before, seed=0, part=0)["sampling"]
-    now = _identity(_open(llama), HOW, seed=0, part=0)["sampling"]
-    assert now["min_new_tokens"] == 0
 
 
 def test_a_response_cannot_be_longer_than_it_may_be():

@@ -24,6 +24,7 @@ from tamis.models.load import load_language_model, to_accelerator
 from tamis.models.source import locate, quiet
 from tamis.policy.load import load_chat_tokenizer
 from tamis.policy.sampling.config import Sampling
+from tamis.policy.sampling.draw import chance
 from tamis.policy.sampling.responses import (
     Sampled,
     answer_turn,
@@ -35,7 +36,7 @@ from tamis.runs import fingerprint, progress
 from tamis.types import Conversation
 
 BATCH_RESPONSES = 64  # sampled at once
-FORM = 1  # raised where responses kept by an earlier version would be others
+FORM = 2  # raised where responses kept by an earlier version would be others
 
 Ids = tuple[int, ...]
 
@@ -190,7 +191,7 @@ def _identity(policy: _Policy, how: Sampling, *, seed: int, part: int) -> dict[s
         "repetition_penalty": (how.repetition_penalty, 1.0),
         "other_ends": (list(policy.end_ids[1:]), []),
         "part": (part, 0),
-        "min_new_tokens": (how.min_new_tokens, 1),  # 1 in earlier versions
+        "min_new_tokens": (how.min_new_tokens, 0),
     }
     sampling |= {name: value for name, (value, plain) in changes.items() if value != plain}
     return {"form": FORM, "model": policy.identity, "sampling": sampling}
@@ -284,22 +285,11 @@ def _sample(
             eos_token_id=list(end_ids),
             pad_token_id=end_ids[0],
             repetition_penalty=how.repetition_penalty,
-            **_chance(how),
+            **chance(how),
         )
     new_RT = whole_RT[:, ids_ST.shape[1] :]
     rows: list[list[list[int]]] = new_RT.reshape(len(prompts), how.num, -1).tolist()
     return rows
-
-
-def _chance(how: Sampling) -> dict[str, Any]:
-    if how.temperature == 0:
-        return {"do_sample": False}
-    return {
-        "do_sample": True,
-        "temperature": how.temperature,
-        "top_k": how.top_k,
-        "top_p": how.top_p,
-    }
 
 
 def _pad_left(prompts: Sequence[Ids]) -> tuple[Tensor, Tensor]:
