@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from itertools import zip_longest
 from pathlib import Path
 
 import numpy as np
@@ -92,7 +93,7 @@ def main() -> None:
 
 def _training(data: Path) -> list[Pair]:
     """Return at most ``MOST`` training pairs of each source, drawn."""
-    return [pair for name in SOURCES for pair in _drawn(data, name, split="train", num=MOST)]
+    return [pair for name in SOURCES for pair in _drawn(data, name, num=MOST)]
 
 
 def _benchmarks(options: argparse.Namespace) -> list[BenchmarkConfig]:
@@ -103,7 +104,7 @@ def _benchmarks(options: argparse.Namespace) -> list[BenchmarkConfig]:
         if name in SETS:
             found.append(BenchmarkConfig(name=SETS[name], path=str(path)))
             continue
-        pairs = _drawn(options.data, name, split="test", num=options.test)
+        pairs = _spread(options.data, name, num=options.test)
         if pairs:  # one file is for training alone
             own = options.out / "sets" / f"{name}.parquet"
             write_pairs(own, pairs)
@@ -111,16 +112,29 @@ def _benchmarks(options: argparse.Namespace) -> list[BenchmarkConfig]:
     return found
 
 
-def _drawn(data: Path, name: str, *, split: str, num: int) -> Sequence[Pair]:
-    """Return so many pairs of one part of a file, by whole groups, the same each time."""
-    prepared = prepare(DataConfig(path=str(data / f"{name}.jsonl.gz"))).pairs
-    groups: dict[str, list[Pair]] = {}
-    for pair in prepared:
-        if pair.split == split:
-            groups.setdefault(pair.group, []).append(pair)
+def _drawn(data: Path, name: str, *, num: int) -> Sequence[Pair]:
+    """Return so many training pairs of a file, by whole groups, the same each time."""
+    groups = _groups(data, name, split="train")
     keys = sorted(groups)
     order = np.random.default_rng(0).permutation(len(keys))
     return [pair for place in order for pair in groups[keys[place]]][:num]
+
+
+def _spread(data: Path, name: str, *, num: int) -> Sequence[Pair]:
+    """Return so many test pairs of a file, of as many groups as can be, the same each time."""
+    rng = np.random.default_rng(0)
+    groups = _groups(data, name, split="test")
+    shuffled = [[some[row] for row in rng.permutation(len(some))] for some in groups.values()]
+    turns = zip_longest(*(shuffled[place] for place in rng.permutation(len(shuffled))))
+    return [pair for turn in turns for pair in turn if pair is not None][:num]
+
+
+def _groups(data: Path, name: str, *, split: str) -> dict[str, list[Pair]]:
+    groups: dict[str, list[Pair]] = {}
+    for pair in prepare(DataConfig(path=str(data / f"{name}.jsonl.gz"))).pairs:
+        if pair.split == split:
+            groups.setdefault(pair.group, []).append(pair)
+    return groups
 
 
 def _trained(name: str, model: ModelConfig, pairs: Path, options: argparse.Namespace) -> Path:

@@ -43,7 +43,7 @@ def test_a_bench_has_the_keys_of_its_form(benchmarks, tmp_path):
     scoring = Scoring(["longest"])
     made = bench_stage(tmp_path, scoring=scoring, benchmarks=benchmarks[:1], seed=0)
     report = read_json(made.directory / "report.json")
-    assert FORM == report["form"] == 1
+    assert FORM == report["form"] == 2
     assert sorted(report) == keys(BENCH)
     (one,) = report["benchmarks"]
     assert sorted(one) == keys(BENCHMARK)

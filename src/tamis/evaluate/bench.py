@@ -28,7 +28,7 @@ from tamis.evaluate.loading import Benchmark, benchmark_source, load_benchmark
 from tamis.evaluate.report import benchmark_report
 from tamis.evaluate.rules import MakeFigures, rule_values
 
-FORM = 1
+FORM = 2
 """The form of reports, raised with every change of how benchmarks are read or reported."""
 
 __all__ = [

@@ -73,7 +73,8 @@ def _made(report: ContestReport) -> Section:
     blocks: list[Block] = [
         Text(
             "Intervals are 95% percentile intervals of a cluster bootstrap over prompts, or over "
-            "texts where there are fewer than 20 prompts and texts recur. A tie counts half."
+            "texts where there are fewer than 20 prompts and texts recur; pairs of a single prompt "
+            "without such texts are taken for independent. A tie counts half."
         ),
         Table(
             "Benchmarks: the beginning of the SHA-256 of their data (version), of that of their "
