@@ -1,5 +1,6 @@
 """Fixtures shared by all tests."""
 
+import gc
 import json
 import os
 import random
@@ -19,6 +20,17 @@ settings.register_profile("tests", deadline=None, suppress_health_check=[HealthC
 settings.load_profile("tests")
 
 pytest_plugins = ("tiny_llama", "memory", "servers", "hub")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def frozen() -> None:
+    """Have garbage looked for among the objects of the tests that run alone.
+
+    Every training looks for garbage, and what thousands of collected tests and imported libraries
+    hold would make that the larger part of a short one.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
