@@ -55,7 +55,7 @@ bench-sample: setup ## sampling from SmolLM2 beside the library's way of drawing
 bench-vote: setup ## ten one-pass voters beside a TRL epoch and full votes (about 2 hours)
 	$(BENCH_ENV) $(BIN)/python benchmarks/vote.py --data $(DATA) $(OPTIONS)
 
-bench-score: setup ## scoring speed beside the transformers pipeline (about 8 minutes)
+bench-score: setup ## scoring speed beside the transformers pipeline (8 to 18 minutes)
 	$(BENCH_ENV) $(BIN)/python benchmarks/score.py --data $(DATA) $(OPTIONS)
 
 bench-memory: setup ## peak memory on 1,000 and on 10,000 pairs (about 5 minutes)
@@ -88,7 +88,7 @@ bench-principles: setup ## does the score follow the principle, on unseen prompt
 bench-serve: setup ## the reward server under load, bursts, signals and malformed requests (about 40 minutes)
 	$(BENCH_ENV) PYTHONPATH=tests/support $(BIN)/python benchmarks/serve.py --data $(DATA) $(OPTIONS)
 
-bench-offline: setup ## two small reward models and rules on every preference file (about 60 minutes)
+bench-offline: setup ## two small reward models and rules on every preference file (about 90 minutes)
 	$(BENCH_ENV) $(BIN)/python benchmarks/offline.py --data $(DATA) $(OPTIONS)
 
 docs: $(VENV)/.installed-docs ## build the documentation into docs/_build/html

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, JustifyMethod
 from rich.table import Table
 from rich.text import Text
 
@@ -47,7 +47,8 @@ def show_tables(tables: list[tuple[str, list[str], list[list[str]]]]) -> None:
     for title, columns, rows in tables:
         table = Table(title=title, title_justify="left", title_style="bold")
         for number, column in enumerate(columns):
-            table.add_column(column, justify="left" if number == 0 else "right")
+            side: JustifyMethod = "left" if number == 0 else "right"
+            table.add_column(column, justify=side, overflow="fold")  # nothing is cut off
         for row in rows:
             table.add_row(*(Text(cell) for cell in row))  # no markup, no emoji codes
         console.print(table)
