@@ -16,6 +16,9 @@ DATA ?= $(or $(TAMIS_DATA_DIR),../shared/data)
 OPTIONS ?=
 BENCH_ENV := OMP_WAIT_POLICY=PASSIVE TOKENIZERS_PARALLELISM=false HF_HUB_OFFLINE=1
 
+# What is imported is compiled once, and not again by every process; some machines forbid that
+unexport PYTHONDONTWRITEBYTECODE
+
 # The same environment wherever tests run: no network, and no thread that spins while it waits
 TEST_ENV := OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE TOKENIZERS_PARALLELISM=false HF_HUB_OFFLINE=1
 

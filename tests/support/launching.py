@@ -1,5 +1,6 @@
 """Training in two processes that talk through gloo, started without a launcher, to be killed."""
 
+import gc
 import multiprocessing
 import os
 import weakref
@@ -52,16 +53,6 @@ def start(
     return processes
 
 
-def start_alone(path: Path, pairs: list[Pair], *, death: Death, **given: Any) -> BaseProcess:
-    """Start one process that trains in ``path/work``, would write ``path/rm``, and dies before."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tamis.train.fit"])
-    arguments = {**given, "pairs": pairs, "seed": 0, "work": path / "work", "out": path / "rm"}
-    process: BaseProcess = context.Process(target=_fit_alone, args=(arguments, death))
-    process.start()
-    return process
-
-
 def finish(processes: list[BaseProcess]) -> list[int | None]:
     """Wait for processes, end those that hang, and return the exit codes."""
     for process in processes:
@@ -81,19 +72,10 @@ def _fit(rank: int, port: int, arguments: dict[str, Any], death: Death | None) -
         "MASTER_PORT": str(port),
         "OMP_NUM_THREADS": "1",
     }
+    gc.freeze()  # what was imported is not looked through at the end of every training
     torch.set_num_threads(1)
-    _await(death)
-    fit(**arguments)
-
-
-def _fit_alone(arguments: dict[str, Any], death: Death) -> None:
-    torch.set_num_threads(1)
-    _await(death)
-    fit(**arguments)
-
-
-def _await(death: Death | None) -> None:
     if death is not None:
         place, moment_s = death
         # few acts: the last process of several hardly writes
         die_when(place.exists, moment_s=moment_s, most_acts=2)
+    fit(**arguments)

@@ -3,8 +3,10 @@
 import json
 import os
 import random
+import signal
 
 import pytest
+from dying import end_of_child
 from fitting import (
     assert_same,
     judged,
@@ -14,12 +16,12 @@ from fitting import (
     without_timing,
     write_responses,
 )
-from launching import finish, start, start_alone
+from launching import finish, start
 from safetensors.torch import load_file
 
 from tamis.train.trainer import last_complete
 
-EVERY, NUM_STEPS = 3, 24
+EVERY, NUM_STEPS = 2, 12
 
 
 @pytest.fixture(scope="module")
@@ -47,12 +49,14 @@ def test_a_killed_run_ends_with_the_same_bits(llama, path, tmp_path):
     expected = run_fit(tmp_path / "calm", pairs, model=llama, train=train)
     victim = tmp_path / "victim"
     draw = random.Random(os.getpid())
-    step, moment = EVERY * draw.randint(2, 5), draw.uniform(0.0, 0.05)
+    step, moment = EVERY * draw.randint(2, 4), draw.uniform(0.0, 0.05)
     print(f"killed {moment:.3f} s after the checkpoint of step {step}")
-    death = (victim / "work" / f"checkpoint-{step}", moment)
-    given = {"model": llama, "train": train, "verdicts": judged(pairs)}
-    process = start_alone(victim, pairs, death=death, **given)
-    assert finish([process]) == [-9]
+    code = end_of_child(
+        lambda: run_fit(victim, pairs, model=llama, train=train),
+        dies_at=victim / "work" / f"checkpoint-{step}",
+        moment_s=moment,
+    )
+    assert code == -signal.SIGKILL
     assert last_complete(victim / "work") is not None
     assert not (victim / "rm").exists()
     resumed = run_fit(victim, pairs, model=llama, train=train)

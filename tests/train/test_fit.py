@@ -173,7 +173,7 @@ def test_a_folder_without_its_mark_is_no_checkpoint(tmp_path):
 
 
 KILLED = {
-    "all weights": {"compute__save_every": 3},
+    "all weights": {"compute__save_every": 3, "max_steps": 30},
     # every evaluation is a checkpoint; at this learning rate it stops before step 60
     "adapters, early stopping": {
         "lora__rank": 2,
@@ -189,7 +189,7 @@ KILLED = {
 @pytest.mark.parametrize("changes", KILLED.values(), ids=KILLED)
 def test_a_killed_run_ends_with_the_same_bits(llama, many, tmp_path, changes):
     changes = {"learning_rate": 1e-3, "compute__micro_batch_size": 2, **changes}
-    train = settings(max_steps=60, **changes)
+    train = settings(**{"max_steps": 60, **changes})
     expected = run(tmp_path / "calm", many, model=llama, train=train)
     victim = tmp_path / "victim"
     every = train.compute.save_every or train.watch.eval_every
