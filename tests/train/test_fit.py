@@ -188,8 +188,8 @@ KILLED = {
 @pytest.mark.slow
 @pytest.mark.parametrize("changes", KILLED.values(), ids=KILLED)
 def test_a_killed_run_ends_with_the_same_bits(llama, many, tmp_path, changes):
-    changes = {"learning_rate": 1e-3, "compute__micro_batch_size": 2, **changes}
-    train = settings(**{"max_steps": 60, **changes})
+    fixed = {"max_steps": 60, "learning_rate": 1e-3, "compute__micro_batch_size": 2}
+    train = settings(**{**fixed, **changes})
     expected = run(tmp_path / "calm", many, model=llama, train=train)
     victim = tmp_path / "victim"
     every = train.compute.save_every or train.watch.eval_every
