@@ -224,6 +224,8 @@ def test_in_a_process_of_its_own(tmp_path):
     assert wrong.stderr == (
         f"error: {path}: unknown key 'modle'; did you mean 'model'? (and 2 more)\n"
     )
+    late = python_m_tamis("denoise", tmp_path / "none.parquet", "--out", tmp_path)  # loads PEFT
+    assert late.stderr == f"error: {tmp_path / 'none.parquet'}: no such file or directory\n"
     traced = python_m_tamis("init", path, "--debug")
     assert traced.returncode == 1
     assert "Traceback (most recent call last):" in traced.stderr

@@ -33,6 +33,8 @@ def test_stage_by_stage_through_one_run_directory(tamis, run, tiny_bert):
     denoised = tamis("denoise", run, "--policy", "drop", "--share", "0.25")
     assert denoised.code == 0, denoised.err
     assert "policy 'drop' acted on" in denoised.out
+    assert "without trusted labels" in denoised.out
+    assert "P(label wrong) takes for granted that labels were turned at random" in denoised.out
     num_dropped = read_json(run / "denoise" / "report.json")["num_dropped"]
     assert num_dropped > 5
 

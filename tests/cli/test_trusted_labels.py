@@ -40,6 +40,8 @@ def test_a_review_calibrates_which_labels_are_wrong(tamis, run):
     command = ("denoise", run, "--policy", "calibrated", "--trusted", trusted)
     denoised = tamis(*command)
     assert denoised.code == 0, denoised.err
+    assert f"from {NUM_JUDGED - len(SAID_NOTHING)} trusted labels" in denoised.out
+    assert "takes for granted" not in denoised.out
     wrong = read_json(run / "denoise" / "report.json")["wrong"]
     assert (wrong["method"], wrong["num_trusted"]) == ("trusted", NUM_JUDGED - len(SAID_NOTHING))
     p_wrong = probabilities(run)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -17,6 +18,9 @@ INTERRUPTED = 130
 # Read when torch is first imported. Threads that spin while they wait bring two processes on two
 # cores to a crawl (a vote of seconds took minutes), and cost little where a machine is idle.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# PEFT imports bitsandbytes wherever it is installed, and that asks for a package that makes 4-bit
+# inference on a CPU faster: of no use to a command that has nothing to do with it.
+logging.getLogger("bitsandbytes.backends.cpu").setLevel(logging.ERROR)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

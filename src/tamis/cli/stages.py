@@ -176,23 +176,18 @@ def denoise(
     wrong.parquet (the probability that a label is wrong), export.jsonl (the cleaned data set) and
     report.json.
     """
+    from tamis.cli.screen import show_findings
+    from tamis.cli.summary import taken_for_granted
     from tamis.denoise.config import DenoiseConfig
     from tamis.recipes.stages import denoise_stage
+    from tamis.runs import read_json
 
     loaded = recipe_of(recipe)
     settings = {} if loaded is None else loaded.denoise.model_dump()
     if not (share is None and below is None and between is None):
         settings |= {"share": None, "below": None, "between": None}
-    flags = {
-        "policy": policy,
-        "share": share,
-        "below": below,
-        "between": between,
-        "outside": outside,
-        "alpha": alpha,
-        "margin": margin,
-        "trusted": trusted,
-    }
+    suspects = {"share": share, "below": below, "between": between, "outside": outside}
+    flags = {"policy": policy, **suspects, "alpha": alpha, "margin": margin, "trusted": trusted}
     run = run_dir(out, loaded, given=strength)
     result = denoise_stage(
         run,
@@ -203,6 +198,7 @@ def denoise(
         seed=seed_of(loaded, seed),
     )
     finish(run, result)
+    show_findings(taken_for_granted(read_json(result.directory / "report.json")))
 
 
 def report(

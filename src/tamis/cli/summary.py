@@ -24,6 +24,14 @@ def run_tables(run: Path) -> Tables:
     return tables + _merge_tables(run) + _bench_tables(run)
 
 
+def taken_for_granted(report: dict[str, Any]) -> list[str]:
+    """Return what P(label wrong) of a denoising rests on, where no label was trusted."""
+    wrong = report.get("wrong")
+    if wrong is None or wrong["num_trusted"]:
+        return []
+    return [f"P(label wrong) takes for granted that {wrong['assumption']}."]
+
+
 def study_tables(study: dict[str, Any]) -> Tables:
     """Return the tables of the demo's study: for each noise, detection and accuracy."""
     tables: Tables = []
@@ -88,6 +96,11 @@ def _denoise(report: dict[str, Any]) -> list[list[str]]:
     if gold is not None:
         before, after = 100 * gold["wrong_before_frac"], 100 * gold["wrong_after_frac"]
         rows.append(["wrong labels before → after", f"{before:.1f}% → {after:.1f}%"])
+    wrong = report.get("wrong")
+    if wrong is not None:
+        basis = f"from {wrong['num_trusted']:,}" if wrong["num_trusted"] else "without"
+        share = f"{100 * wrong['expected_wrong_frac']:.1f}%, {basis} trusted labels"
+        rows.append(["labels estimated to be wrong", share])
     return rows
 
 
