@@ -61,7 +61,7 @@ bench-vote: setup ## ten one-pass voters beside a TRL epoch and full votes (abou
 bench-score: setup ## scoring speed beside the transformers pipeline (8 to 18 minutes)
 	$(BENCH_ENV) $(BIN)/python benchmarks/score.py --data $(DATA) $(OPTIONS)
 
-bench-memory: setup ## peak memory on 1,000 and on 10,000 pairs (about 5 minutes)
+bench-memory: setup ## peak memory with ten times the pairs, eight times the steps (about 8 minutes)
 	$(BENCH_ENV) $(BIN)/python benchmarks/memory.py $(OPTIONS)
 
 bench-gpu: setup ## exactness and speed on a CUDA card (about 10 minutes there)

@@ -27,6 +27,7 @@ from transformers import (
 
 from tamis.errors import ConfigError
 from tamis.runs import read_json, write_json
+from tamis.runs.memory import release_freed_memory
 from tamis.train.added import PLAIN, Added
 from tamis.train.collate import Collate
 from tamis.train.modules import keepers
@@ -36,6 +37,7 @@ from tamis.train.prioritised import pending
 from tamis.train.shard import holds_shards, in_step, whole_state
 
 COMPLETE = "complete.json"
+STEPS_KEPT = 8  # after which what is free goes back to the system
 TORCH_WRITER = "inline_container"  # which torch names where it could not write all
 
 
@@ -74,6 +76,7 @@ class PairTrainer(Trainer):
             # the watcher marks a checkpoint as complete after the others have written to it
             callbacks=[*keepers(model), *added.callbacks, _Watcher(on_step), *stopping],
         )
+        self.add_callback(_HandsBack())
         self.remove_callback(PrinterCallback)
         self.model_accepts_loss_kwargs = True  # makes the Trainer count the pairs of a step
         self.is_sharded = self.is_fsdp_enabled or self.is_deepspeed_enabled or holds_shards(model)
@@ -212,6 +215,16 @@ class _Watcher(TrainerCallback):
         if state.is_world_process_zero:
             mark = {"step": state.global_step, "is_over": control.should_training_stop}
             write_json(_checkpoint(args, state.global_step) / COMPLETE, mark)
+
+
+class _HandsBack(TrainerCallback):
+    """Hands freed memory back every few steps: each has other sizes, and the heap gets holes."""
+
+    def on_step_end(
+        self, _args: TrainingArguments, state: TrainerState, *_: Any, **__: Any
+    ) -> None:
+        if state.global_step % STEPS_KEPT == 0:
+            release_freed_memory()
 
 
 def _checkpoint(args: TrainingArguments, step: int) -> Path:
