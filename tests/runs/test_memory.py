@@ -6,14 +6,15 @@ import os
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
-from tamis.runs.memory import keep_freed_memory
+from tamis.runs.memory import Growth, held_memory, keep_freed_memory
 
 PAGES = """
 import resource
 import numpy as np
-from tamis.runs.memory import keep_freed_memory, release_freed_memory
+from tamis.runs.memory import Growth, held_memory, keep_freed_memory, release_freed_memory
 
 def faults():
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
@@ -63,3 +64,32 @@ def test_other_systems_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc's setting")
 def test_what_is_free_can_be_handed_back() -> None:
     assert bytes_fetched(keep=True, release=True) > 100_000_000
+
+
+def test_memory_is_handed_back_once_it_has_grown_by_a_quarter(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    held = [100, 120, 125, 126, 50, 60, 63, 90]
+    monkeypatch.setattr("tamis.runs.memory.held_memory", lambda: held[0])
+    released: list[int] = []
+    monkeypatch.setattr("tamis.runs.memory.release_freed_memory", lambda: released.append(held[0]))
+    growth = Growth()
+    while held:
+        growth.check()
+        held.pop(0)
+    assert released == [126, 63]
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="read from /proc")
+def test_what_the_process_holds_is_read_in_bytes() -> None:
+    before = held_memory()
+    kept = np.ones(20_000_000)
+    assert held_memory() - before == pytest.approx(kept.nbytes, rel=0.1)
+
+
+def test_nothing_is_held_where_it_cannot_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "platform", "darwin")
+    assert held_memory() == 0
+    growth = Growth()
+    growth.check()
+    growth.check()

@@ -33,7 +33,7 @@ from tamis.train.build import trainable_model
 from tamis.train.collate import make_collate
 from tamis.train.dataset import training_set
 from tamis.train.objective import base_objective
-from tamis.train.trainer import STEPS_KEPT, last_complete
+from tamis.train.trainer import last_complete
 from tamis.types import Pair, Verdict
 
 PADDED = RowPlan("padded", "")
@@ -252,8 +252,8 @@ def test_a_disk_that_is_full_is_named_and_the_run_goes_on_when_it_is_not(
     assert report["num_steps"] == 4
 
 
-def test_freed_memory_is_handed_back_every_few_steps(llama, many, tmp_path, monkeypatch):
+def test_memory_is_looked_at_after_every_step(llama, many, tmp_path, monkeypatch):
     looks = []
-    monkeypatch.setattr("tamis.train.trainer.release_freed_memory", lambda: looks.append(1))
-    run(tmp_path, many, model=llama, train=settings(max_steps=2 * STEPS_KEPT + 1))
-    assert len(looks) == 2
+    monkeypatch.setattr("tamis.runs.memory.Growth.check", lambda _: looks.append(1))
+    run(tmp_path, many, model=llama, train=settings(max_steps=3))
+    assert len(looks) == 3

@@ -6,9 +6,11 @@ import ctypes
 import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8
 LARGEST_KEPT, KEPT = 64 << 20, 256 << 20  # bytes
+MOST_GROWTH = 1.25
 
 
 def keep_freed_memory() -> bool:
@@ -39,6 +41,36 @@ def release_freed_memory() -> None:
     trim = _of_libc("malloc_trim")
     if trim is not None:
         trim(0)
+
+
+class Growth:
+    """Keeps the memory of a loop whose passes have different sizes from growing.
+
+    Arrays of other sizes leave holes in what is kept, and each pass takes new memory beside them.
+    """
+
+    def __init__(self) -> None:
+        self._at_first: int | None = None
+
+    def check(self) -> None:
+        """Hand back what is free if the process holds a quarter more than after its first pass.
+
+        Call it after each pass; the next one is the first again once memory has been handed back.
+        """
+        held = held_memory()
+        if self._at_first is None:
+            self._at_first = held
+        elif held > MOST_GROWTH * self._at_first:
+            release_freed_memory()
+            self._at_first = None
+
+
+def held_memory() -> int:
+    """Return the bytes that the process holds without a file behind them; 0 but on Linux."""
+    if not sys.platform.startswith("linux"):
+        return 0
+    _, resident, shared, *_ = Path("/proc/self/statm").read_text(encoding="ascii").split()
+    return (int(resident) - int(shared)) * os.sysconf("SC_PAGE_SIZE")
 
 
 def _of_libc(name: str) -> Callable[..., int] | None:

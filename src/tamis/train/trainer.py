@@ -27,7 +27,7 @@ from transformers import (
 
 from tamis.errors import ConfigError
 from tamis.runs import read_json, write_json
-from tamis.runs.memory import release_freed_memory
+from tamis.runs.memory import Growth
 from tamis.train.added import PLAIN, Added
 from tamis.train.collate import Collate
 from tamis.train.modules import keepers
@@ -37,7 +37,6 @@ from tamis.train.prioritised import pending
 from tamis.train.shard import holds_shards, in_step, whole_state
 
 COMPLETE = "complete.json"
-STEPS_KEPT = 8  # after which what is free goes back to the system
 TORCH_WRITER = "inline_container"  # which torch names where it could not write all
 
 
@@ -218,13 +217,13 @@ class _Watcher(TrainerCallback):
 
 
 class _HandsBack(TrainerCallback):
-    """Hands freed memory back every few steps: each has other sizes, and the heap gets holes."""
+    """Keeps memory from growing: every step has other sizes."""
 
-    def on_step_end(
-        self, _args: TrainingArguments, state: TrainerState, *_: Any, **__: Any
-    ) -> None:
-        if state.global_step % STEPS_KEPT == 0:
-            release_freed_memory()
+    def __init__(self) -> None:
+        self._growth = Growth()
+
+    def on_step_end(self, *_: Any, **__: Any) -> None:
+        self._growth.check()
 
 
 def _checkpoint(args: TrainingArguments, step: int) -> Path:
