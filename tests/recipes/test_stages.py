@@ -195,7 +195,7 @@ def test_a_file_called_gold_is_not_meant(tmp_path, voted, monkeypatch: pytest.Mo
 def test_pairs_without_votes_or_verdicts_are_counted(tmp_path, voted, tiny_bert):
     table = read_strength(voted["strength"])
     pq.write_table(table.slice(3), voted["strength"])
-    denoise_stage(tmp_path, **voted, config=DenoiseConfig(share=0.0))
+    denoise_stage(tmp_path, **voted, config=DenoiseConfig(policy="keep"))
     report = read_json(tmp_path / "denoise" / "report.json")
     assert (report["num_pairs"], report["num_without_votes"]) == (table.num_rows - 3, 3)
     train_stage(
@@ -227,7 +227,8 @@ def test_strict_refuses_what_other_trainers_would_ignore(tmp_path, voted):
         denoise_stage(tmp_path, **voted, config=soft, strict=True)
     assert not list((tmp_path / "denoise").glob("*.parquet"))
     assert denoise_stage(tmp_path, **voted, config=soft).fresh
-    assert denoise_stage(tmp_path, **voted, config=DenoiseConfig(), strict=True).fresh
+    hard = DenoiseConfig(policy="flip")
+    assert denoise_stage(tmp_path, **voted, config=hard, strict=True).fresh
 
 
 def test_an_unknown_policy_lists_the_known(tmp_path, voted):

@@ -1,17 +1,36 @@
 """The log of decisions, and what it comes to."""
 
+import os
 import sqlite3
 
 import pytest
+from sqlalchemy import create_engine
 
 from tamis.errors import ConfigError
 from tamis.review.book import Book, DecisionError, count_choices, reviewer_name
 from tamis.review.store import Decision, Row, Store, database_url
 
+# another database to test with, such as postgresql+psycopg://user@host/name; its table is emptied
+ELSEWHERE = os.environ.get("TAMIS_TEST_DATABASE")
+
+
+@pytest.fixture(params=["default", "url", *([ELSEWHERE] if ELSEWHERE else [])])
+def address(request, tmp_path):
+    """Where decisions are kept: the default file, one by its URL, or a database elsewhere."""
+    if request.param == "default":
+        return database_url(None, default=tmp_path / "review" / "log.sqlite")
+    if request.param == "url":
+        return database_url(f"sqlite:///{tmp_path}/other.sqlite", default=tmp_path / "unused")
+    engine = create_engine(request.param)
+    with engine.begin() as connection:
+        connection.exec_driver_sql("DROP TABLE IF EXISTS tamis_decisions")
+    engine.dispose()
+    return database_url(request.param, default=tmp_path / "unused")
+
 
 @pytest.fixture
-def store(tmp_path):
-    opened = Store(database_url(None, default=tmp_path / "review" / "log.sqlite"))
+def store(address):
+    opened = Store(address)
     yield opened
     opened.close()
 
@@ -31,7 +50,8 @@ def test_a_decision_sent_twice_is_stored_once(store):
     assert store.read(after=1) == []
 
 
-def test_every_commit_is_on_disk_before_it_returns(store, tmp_path):
+def test_every_commit_is_on_disk_before_it_returns(tmp_path):
+    store = Store(database_url(None, default=tmp_path / "review" / "log.sqlite"))
     with store._engine.connect() as connection:
         found = [
             connection.exec_driver_sql(f"PRAGMA {name}").scalar_one()
@@ -42,6 +62,7 @@ def test_every_commit_is_on_disk_before_it_returns(store, tmp_path):
     with sqlite3.connect(tmp_path / "review" / "log.sqlite") as other:
         rows = other.execute("SELECT pair_id, reviewer, choice FROM tamis_decisions").fetchall()
     other.close()
+    store.close()
     assert rows == [("p", "Ada", "flip")]
 
 
@@ -85,8 +106,8 @@ def test_the_last_decision_is_the_latest_that_holds(store):
     assert book.last("Ada", among="pqr") == ("p", "keep")
 
 
-def test_several_processes_share_a_store(store, tmp_path):
-    other = Store(database_url(None, default=tmp_path / "review" / "log.sqlite"))
+def test_several_processes_share_a_store(store, address):
+    other = Store(address)
     book, elsewhere = Book(store), Book(other)
     book.decide(decision("keep"))
     assert elsewhere.verdicts() == {"p": {"Ada": "keep"}}

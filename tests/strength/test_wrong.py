@@ -7,10 +7,10 @@ from tamis.errors import DataError
 from tamis.strength.wrong import wrong_by_mixture, wrong_by_trusted
 
 
-def labels(rate: float, *, seed: int = 0, num_pairs: int = 20_000):
+def labels(rate: float, *, seed: int = 0, num_pairs: int = 20_000, std: float = 4.0):
     """Log odds of calibrated evidence, and labels that were turned at random."""
     rng = np.random.default_rng(seed)
-    odds_N = 4 * rng.normal(size=num_pairs)
+    odds_N = std * rng.normal(size=num_pairs)
     chosen_N = rng.random(num_pairs) < 1 / (1 + np.exp(-odds_N))
     is_wrong_N = rng.random(num_pairs) < rate
     sign_N = np.where(chosen_N, 1.0, -1.0) * np.where(is_wrong_N, -1.0, 1.0)
@@ -33,6 +33,24 @@ def test_the_mixture_finds_the_rate_of_random_flips(rate):
     assert found.noise_rate == pytest.approx(rate, abs=0.02)
     assert calibration_error(found.wrong_N, is_wrong_N) < 0.03
     assert found.method == "mixture"
+
+
+def test_the_interval_holds_the_rate_and_is_narrow_where_evidence_is_strong():
+    found = [wrong_by_mixture(labels(0.2, seed=n, num_pairs=2000)[0]) for n in range(40)]
+    held = [one.rate_interval[0] <= 0.2 <= one.rate_interval[1] for one in found]
+    assert sum(held) >= 34  # of 40 at 95%: fewer in 2 of 1,000 draws
+    assert all(one.rate_interval[0] < one.noise_rate < one.rate_interval[1] for one in found)
+    assert not any(one.is_vague for one in found)
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.1, 0.3])
+def test_weak_evidence_does_not_tell_how_many_labels_are_wrong(rate):
+    found = [wrong_by_mixture(labels(rate, seed=n, num_pairs=3000, std=0.3)[0]) for n in range(10)]
+    assert all(one.is_vague for one in found)
+    held = [one.rate_interval[0] <= rate <= one.rate_interval[1] for one in found]
+    assert sum(held) >= 8
+    # the rate itself is found nowhere near, which is why the interval must say so
+    assert np.ptp([one.noise_rate for one in found]) > 0.1
 
 
 def test_labels_that_close_pairs_get_wrong_are_underestimated():
@@ -62,6 +80,7 @@ def test_the_mixture_does_not_care_for_units_or_for_silent_evidence():
     np.testing.assert_allclose(scaled.wrong_N, wrong_by_mixture(odds_N).wrong_N, atol=1e-6)
     silent = wrong_by_mixture(np.zeros(10))
     assert np.isfinite(silent.wrong_N).all()
+    assert silent.rate_interval == (0.0, 0.5)
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -235,6 +235,15 @@ def test_each_figure_may_be_missed(changed, words):
     assert words in missed[0]
 
 
+def test_nothing_to_recover_is_a_figure_missed():
+    report = a_report()
+    report["training"][1]["recovered"] = None
+    missed = [row for row in verdicts(report) if not row["met"]]
+    assert [row["measured"] for row in missed] == [
+        "true labels are not surely better than flipped ones"
+    ]
+
+
 def test_quick_needs_no_folder_and_the_others_do(few):
     quick, default = plan_of("quick"), plan_of("default")
     assert (quick.benches, quick.models) == (("ukp",), ("MiniLM",))

@@ -28,7 +28,8 @@ from tamis.cli.options import (
 from tamis.errors import ConfigError
 
 Between = Annotated[
-    tuple[float, float] | None, typer.Option(help="Suspect a slice, such as 0.3 0.4.")
+    tuple[float, float] | None,
+    typer.Option(metavar="LOW HIGH", help="Suspect a slice of the pairs, such as 0.3 0.4."),
 ]
 Outside = Annotated[str | None, typer.Option(help="keep or drop the pairs that are not suspected.")]
 Trusted = Annotated[
@@ -154,7 +155,7 @@ def denoise(
     ] = None,
     policy: Annotated[
         str | None,
-        typer.Option(help="A module of tamis.denoise, such as flip or auto, or a dotted path."),
+        typer.Option(help="A policy below, or a dotted path (default: auto)."),
     ] = None,
     share: Annotated[float | None, typer.Option(help="Suspect this lowest share.")] = None,
     below: Annotated[float | None, typer.Option(help="Suspect strengths below this.")] = None,
@@ -184,6 +185,8 @@ def denoise(
 
     loaded = recipe_of(recipe)
     settings = {} if loaded is None else loaded.denoise.model_dump()
+    if policy not in (None, settings.get("policy")):  # the recipe's settings are those of its own
+        settings = {"trusted": settings.get("trusted")}
     if not (share is None and below is None and between is None):
         settings |= {"share": None, "below": None, "between": None}
     suspects = {"share": share, "below": below, "between": between, "outside": outside}

@@ -29,7 +29,10 @@ def taken_for_granted(report: dict[str, Any]) -> list[str]:
     wrong = report.get("wrong")
     if wrong is None or wrong["num_trusted"]:
         return []
-    return [f"P(label wrong) takes for granted that {wrong['assumption']}."]
+    found = [f"P(label wrong) takes for granted that {wrong['assumption']}."]
+    if wrong.get("warning"):
+        found.append(f"Beware: {wrong['warning']}.")
+    return found
 
 
 def study_tables(study: dict[str, Any]) -> Tables:

@@ -10,6 +10,8 @@ from tamis.denoise import keep
 from tamis.denoise.config import DenoiseConfig
 from tamis.denoise.decision import Decision, Strength, wrong_of
 
+READS: frozenset[str] = frozenset()  # of the settings
+
 
 def decide(strength: Strength, *, config: DenoiseConfig) -> Decision:
     """Return target 1 - P(label wrong) for all pairs.

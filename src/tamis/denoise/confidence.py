@@ -10,6 +10,8 @@ from tamis.denoise import keep
 from tamis.denoise.config import DenoiseConfig
 from tamis.denoise.decision import Decision, Strength, mean_one, wrong_of
 
+READS: frozenset[str] = frozenset()  # of the settings
+
 
 def decide(strength: Strength, *, config: DenoiseConfig) -> Decision:
     """Return weight max(0, 1 - 2 P(label wrong)), scaled to the mean 1 over the pairs left in.

@@ -15,10 +15,11 @@ class DenoiseConfig(Config):
     Suspected are the ``share`` of pairs with the lowest strength, those with a strength ``below`` a
     value, or those of a slice ``between`` two shares. At most one of the three may be given;
     without any, each policy takes its published choice (flip and drop: the lowest 10%; soft labels:
-    strength below 0).
+    strength below 0). Stages refuse a setting that
+    the policy does not read.
     """
 
-    policy: str = Field("flip", description="module in tamis.denoise, or a dotted path")
+    policy: str = Field("auto", description="module in tamis.denoise, or a dotted path")
     share: float | None = Field(None, ge=0, le=1, description="suspect this lowest share of pairs")
     below: float | None = Field(None, description="suspect pairs with a strength below this value")
     between: tuple[float, float] | None = Field(

@@ -16,6 +16,8 @@ from tamis.denoise.config import DenoiseConfig
 from tamis.errors import ConfigError, DataError
 from tamis.types import Verdict
 
+SUSPECTS = frozenset({"share", "below", "between"})  # settings that say which pairs are suspected
+
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from tamis.denoise.config import DenoiseConfig
-from tamis.denoise.decision import Decision, Strength, suspects
+from tamis.denoise.decision import SUSPECTS, Decision, Strength, suspects
+
+READS = SUSPECTS  # of the settings
 
 
 def decide(strength: Strength, *, config: DenoiseConfig) -> Decision:

@@ -8,7 +8,9 @@ import numpy as np
 
 from tamis.denoise import flip
 from tamis.denoise.config import DenoiseConfig
-from tamis.denoise.decision import Decision, Strength
+from tamis.denoise.decision import SUSPECTS, Decision, Strength
+
+READS = SUSPECTS | {"alpha"}  # of the settings
 
 
 def decide(strength: Strength, *, config: DenoiseConfig) -> Decision:

@@ -7,6 +7,8 @@ import numpy as np
 from tamis.denoise.config import DenoiseConfig
 from tamis.denoise.decision import Decision, Strength
 
+READS: frozenset[str] = frozenset()  # of the settings
+
 
 def decide(strength: Strength, *, config: DenoiseConfig) -> Decision:  # noqa: ARG001
     """Return target 1, margin 0 and weight 1 for all pairs."""

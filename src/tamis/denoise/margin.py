@@ -8,6 +8,8 @@ from tamis.denoise import keep
 from tamis.denoise.config import DenoiseConfig
 from tamis.denoise.decision import Decision, Strength, adaptive_margin
 
+READS = frozenset({"between", "margin"})  # of the settings
+
 
 def decide(strength: Strength, *, config: DenoiseConfig) -> Decision:
     """Return the strength as the margin of all pairs, and leave the labels alone.

@@ -6,7 +6,9 @@ from dataclasses import replace
 
 from tamis.denoise import soft
 from tamis.denoise.config import DenoiseConfig
-from tamis.denoise.decision import Decision, Strength, adaptive_margin
+from tamis.denoise.decision import SUSPECTS, Decision, Strength, adaptive_margin
+
+READS = SUSPECTS | {"alpha", "margin"}  # of the settings
 
 
 def decide(strength: Strength, *, config: DenoiseConfig) -> Decision:

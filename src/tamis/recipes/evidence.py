@@ -35,6 +35,11 @@ ASSUMPTIONS = {
     "mixture": "labels were turned at random, close pairs no more often than others; people err "
     "more on close pairs, for which this gives too low a share of wrong labels",
 }
+VAGUE = (
+    "the evidence is too weak to tell how many labels are wrong: from {low:.0%} to {high:.0%} of "
+    "them go with the votes equally well. P(label wrong), and what is decided by it, may be far "
+    "off; some 200 trusted labels would tell"
+)
 IN_SAMPLE = "; and that the voters learnt no wrong label by heart, since their votes are in-sample"
 
 Floats = NDArray[np.float64]
@@ -101,13 +106,17 @@ class Estimate:
         ``in_sample`` says that voters voted on pairs that they were trained on.
         """
         assumption = ASSUMPTIONS[self.wrong.method] + (IN_SAMPLE if in_sample else "")
+        low, high = self.wrong.rate_interval or (None, None)
         return {
             "method": self.wrong.method,
             "expected_wrong_frac": float(self.wrong.wrong_N.mean()),
             "noise_rate": self.wrong.noise_rate,
+            "noise_rate_low": low,
+            "noise_rate_high": high,
             "num_trusted": self.wrong.num_trusted,
             "evidence": list(self.evidence.kinds),
             "assumption": assumption,
+            "warning": VAGUE.format(low=low, high=high) if self.wrong.is_vague else None,
         }
 
 

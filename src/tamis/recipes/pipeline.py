@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from tamis import plugins
 from tamis.evaluate import BenchmarkConfig, check_benchmarks, compare_items
 from tamis.recipes.conditioning import check_principles, principles_stage
 from tamis.recipes.evidence import trusted_file
 from tamis.recipes.files import save_recipe
+from tamis.recipes.policies import policy_of
 from tamis.recipes.schema import Recipe
 from tamis.recipes.scoring import Scoring
 from tamis.recipes.stages import (
@@ -126,7 +126,7 @@ def check_late_stages(recipe: Recipe) -> None:
             trusted labels.
         DataError: the file of a benchmark is missing.
     """
-    plugins.load("denoise", recipe.denoise.policy)
+    policy_of(recipe.denoise)
     trusted_file(recipe.denoise.trusted)
     check_benchmarks(recipe.bench)
     if recipe.principles.judge is not None:

@@ -13,7 +13,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from tamis import plugins
 from tamis.data import (
     DataConfig,
     PairTable,
@@ -28,7 +27,7 @@ from tamis.data import (
 from tamis.data.hub import hub_commit
 from tamis.data.read import is_hub_id
 from tamis.denoise.config import DenoiseConfig
-from tamis.denoise.decision import Decision, Strength, outside, to_verdicts
+from tamis.denoise.decision import Strength, outside, to_verdicts
 from tamis.denoise.report import denoise_report
 from tamis.denoise.tables import read_verdicts, write_verdicts
 from tamis.errors import ConfigError, DataError
@@ -42,6 +41,7 @@ from tamis.models.source import locate
 from tamis.models.tokenise import load_tokenizer, make_fit_check
 from tamis.recipes.card import complete_card
 from tamis.recipes.evidence import estimate, people_votes, trusted_file
+from tamis.recipes.policies import policy_of
 from tamis.recipes.scoring import Scoring, open_scorers, together
 from tamis.runs import (
     Stage,
@@ -104,6 +104,7 @@ def denoise_stage(
     ``denoise/wrong.parquet`` holds P(label wrong) of every pair and the evidence for it. ``strict``
     refuses a data set that TRL and OpenRLHF could not express exactly.
     """
+    decide = policy_of(config)
     inputs = {"strength": fingerprint(strength), "pairs": fingerprint(pairs)}
     known = config.model_dump()
     labels = trusted_file(config.trusted)
@@ -120,8 +121,7 @@ def denoise_stage(
         found = estimate(chosen, mean_N=mean_N, trusted=config.trusted, seed=seed)
         wrong_N = None if found is None else found.wrong.wrong_N
         values = Strength(mean_N, std_N, wrong_N, people_votes(chosen))
-        decision: Decision = plugins.load("denoise", config.policy)(values, config=config)
-        decision = outside(decision, values, config=config)
+        decision = outside(decide(values, config=config), values, config=config)
         ids = pair_ids(chosen).to_pylist()
         verdicts = to_verdicts(ids, decision)
         exported = export_pairs(out / "export.jsonl", chosen, verdicts, strict=strict)

@@ -82,9 +82,9 @@ vote:
   # allow_slow: true          # full voters on over 1,000 pairs without a GPU (default false)
 
 denoise:
-  policy: flip                # keep, drop, flip, soft, margin and their published combinations;
-                              # smooth, calibrated, confidence, people; auto (see the docs)
-  share: 0.1                  # suspect the 10% of pairs with the lowest strength ...
+  policy: auto                # weigh pairs by P(label right); or keep, drop, flip, soft, margin and
+                              # their published combinations; smooth, calibrated, people (see docs)
+  # share: 0.1                # suspect the 10% of pairs with the lowest strength ...
   # below: 0.0                # ... or those with a strength below a value ...
   # between: [0.3, 0.4]       # ... or a slice of the pairs by strength (give one of the three)
   # outside: drop             # leave out the pairs that are not suspected (default keep)

@@ -148,7 +148,10 @@ class WrongReport:
     assumption: str
     evidence: list[str] = field(default_factory=list)
     noise_rate: float | None = None
+    noise_rate_low: float | None = None
+    noise_rate_high: float | None = None
     num_trusted: int = 0
+    warning: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

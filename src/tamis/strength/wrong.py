@@ -6,12 +6,14 @@ Shape legend: N pairs, T of them with a trusted label.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize
+from scipy.optimize import brentq, minimize, minimize_scalar
 from scipy.special import expit
+from scipy.stats import chi2
 from sklearn.linear_model import LogisticRegression
 
 from tamis.errors import DataError
@@ -23,6 +25,8 @@ BOUNDS = ((-5.0, 5.0), (-8.0, 8.0))  # of the logarithm of the slope, and of log
 STARTS = ((0.0, -4.0), (0.0, 0.0), (1.0, -4.0), (1.0, 0.0))
 LEAST_TRUSTED = 20  # of them at least a handful wrong and a handful right
 LEAST_OF_EACH = 3
+LEVEL = 0.95
+VAGUE = 0.2  # an interval of the rate that is wider says next to nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,13 +37,21 @@ class WrongLabels:
         wrong_N: in [0, 1].
         method: ``trusted`` (fitted on trusted labels) or ``mixture`` (no trusted label was needed).
         noise_rate: of the mixture: the share of all labels that were turned at random.
+        rate_interval: 95% interval of it, if what the mixture takes for granted holds.
         num_trusted: trusted labels that were used.
     """
 
     wrong_N: Floats
     method: Literal["trusted", "mixture"]
     noise_rate: float | None = None
+    rate_interval: tuple[float, float] | None = None
     num_trusted: int = 0
+
+    @property
+    def is_vague(self) -> bool:
+        """Whether the evidence is too weak for the mixture to tell how many labels are wrong."""
+        low, high = self.rate_interval or (0.0, 0.0)
+        return high - low > VAGUE
 
 
 def wrong_by_trusted(
@@ -89,8 +101,11 @@ def wrong_by_mixture(odds_N: Floats) -> WrongLabels:
     term over the sum.
 
     People err more on close pairs, which this cannot see: for labels of people the rate is then too
-    low and so is P(wrong), while for labels turned at random it is right. The order of the pairs
-    is that of the evidence either way.
+    low and so is P(wrong). For labels turned at random it is right as far as the evidence is
+    strong: without pairs on which it is sure, a weak slope and many turned labels look the same,
+    and the rate may be anything. Its interval says so: all rates whose likelihood, at the slope
+    that suits them best, is above that of the best by a chi-square of one degree (pairs taken as
+    independent). The order of the pairs is that of the evidence either way.
 
     Reference: Copas, "Binary regression models for contaminated data" (JRSS B 1988), with a single
     slope and no intercept.
@@ -106,21 +121,49 @@ def wrong_by_mixture(odds_N: Floats) -> WrongLabels:
         raise DataError("there are no pairs")
     x_N = odds_N / _scale(odds_N)
 
-    def loss(parameters: Floats) -> tuple[float, Floats]:
-        slope, rate = _unpack(parameters)
-        right_N = expit(slope * x_N)
-        label_N = rate + (1.0 - 2.0 * rate) * right_N
-        by_slope_N = (1.0 - 2.0 * rate) * right_N * (1.0 - right_N) * x_N * slope
-        by_rate_N = (1.0 - 2.0 * right_N) * rate * (1.0 - 2.0 * rate)
-        gradient = [-(by_slope_N / label_N).mean(), -(by_rate_N / label_N).mean()]
-        return float(-np.log(label_N).mean()), np.array(gradient)
-
-    fits = [minimize(loss, start, jac=True, method="L-BFGS-B", bounds=BOUNDS) for start in STARTS]
-    slope, rate = _unpack(min(fits, key=lambda fit: float(fit.fun)).x)
+    fits = [
+        minimize(partial(_loss, x_N), start, jac=True, method="L-BFGS-B", bounds=BOUNDS)
+        for start in STARTS
+    ]
+    best = min(fits, key=lambda fit: float(fit.fun))
+    slope, rate = _unpack(best.x)
     right_N = expit(slope * x_N)
     turned_N = rate * (1.0 - right_N)
     wrong_N = turned_N / (turned_N + (1.0 - rate) * right_N)
-    return WrongLabels(wrong_N, "mixture", noise_rate=rate)
+    interval = _rate_interval(x_N, best=best.x, loss=float(best.fun))
+    return WrongLabels(wrong_N, "mixture", noise_rate=rate, rate_interval=interval)
+
+
+def _loss(x_N: Floats, parameters: Floats) -> tuple[float, Floats]:
+    """Return the mean negative log likelihood, and its gradient."""
+    slope, rate = _unpack(parameters)
+    right_N = expit(slope * x_N)
+    label_N = rate + (1.0 - 2.0 * rate) * right_N
+    by_slope_N = (1.0 - 2.0 * rate) * right_N * (1.0 - right_N) * x_N * slope
+    by_rate_N = (1.0 - 2.0 * right_N) * rate * (1.0 - 2.0 * rate)
+    gradient = [-(by_slope_N / label_N).mean(), -(by_rate_N / label_N).mean()]
+    return float(-np.log(label_N).mean()), np.array(gradient)
+
+
+def _rate_interval(x_N: Floats, *, best: Floats, loss: float) -> tuple[float, float]:
+    """Return the profile-likelihood interval of the rate."""
+    most = loss + chi2.ppf(LEVEL, df=1) / (2 * len(x_N))
+    lowest, highest = BOUNDS[1]
+
+    def beyond(at: float) -> float:
+        found = minimize_scalar(
+            lambda slope: _loss(x_N, np.array([slope, at]))[0], bounds=BOUNDS[0], method="bounded"
+        )
+        kept = _loss(x_N, np.array([best[0], at]))[0]  # where the search is lost
+        return min(float(found.fun), kept) - most
+
+    low = 0.0
+    if beyond(lowest) > 0:
+        low = _unpack(np.array([0.0, brentq(beyond, lowest, best[1], xtol=1e-2)]))[1]
+    high = 0.5
+    if beyond(highest) > 0:
+        high = _unpack(np.array([0.0, brentq(beyond, best[1], highest, xtol=1e-2)]))[1]
+    return low, high
 
 
 def _unpack(parameters: Floats) -> tuple[float, float]:

@@ -7,7 +7,8 @@ tenth good but not the best ("Secrets of RLHF II", arXiv 2401.06080, section 2.3
 
 Voters and reward models read different trunks where there are two. A head on the voters' own
 features learns what the voters thought: the pairs that they were against teach it the opposite,
-whatever their labels.
+whatever their labels. Another trunk lessens that and does not end it, since both see much the same:
+where all labels are right, the weakest tenth is below chance as well.
 
 Shape legend: S seeds, N training pairs, M test pairs, H parts of the data, D feature dimensions.
 """

@@ -93,8 +93,9 @@ def _picture(report: Report, *, curves: Sequence[str], name: str) -> Picture:
     x_axis: Literal["number", "share"] = "number" if alone else "share"
     style = LineStyle(name, seen, xlabel, x_axis=x_axis, level=(CHANCE, "chance"))
     reading = (
-        "A tenth whose labels are mostly wrong teaches the opposite of what is right, one of near "
-        "ties teaches little."
+        "A tenth below chance teaches the opposite of the rest: because most of its labels are "
+        "wrong, or because it was chosen as what the vote was against. Where all labels are right, "
+        "only the second is left; the table says how many are wrong. Near ties teach little."
         if alone
         else "From the weakest end the right pairs have to outweigh the wrong ones first; from the "
         "strongest end, wrong pairs come last."

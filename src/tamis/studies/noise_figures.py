@@ -231,7 +231,10 @@ def with_holm(rows: Sequence[Row]) -> list[Row]:
 
 
 def calibration_rows(trial: Trial) -> list[Row]:
-    """Tell how far P(label wrong) can be taken at its word: fitted on few pairs, and on none."""
+    """Tell how far P(label wrong) can be taken at its word: fitted on few pairs, and on none.
+
+    A seed whose trusted pairs had too few wrong labels to be fitted on is not in the means.
+    """
     rows = []
     for method in ("trusted", "mixture"):
         prefix = f"{method}: "
@@ -253,6 +256,7 @@ def calibration_rows(trial: Trial) -> list[Row]:
                 "error_per_seed": errors,
                 "skill": float(np.mean(skills)),
                 "skill_per_seed": skills,
+                "num_seeds": len(found),
                 "num_judged": int(min(figures["pairs judged"] for figures in found)),
             }
             rows.append(trial.where | row)

@@ -159,6 +159,7 @@ def _chances(report: Report) -> tuple[Block, ...]:
             METHODS[row["method"]],
             number(row["error"], digits=3),
             number(row["skill"], digits=3),
+            str(row["num_seeds"]),
             count(row["num_judged"]),
         )
         for row in rows
@@ -166,9 +167,17 @@ def _chances(report: Report) -> tuple[Block, ...]:
     caption = (
         f"P(label wrong) from {report['num_trusted']} trusted pairs and from none: expected "
         "calibration error (15 bins of equal mass) and Brier skill over the base rate, mean of "
-        "seeds, on pairs that were not fitted on"
+        "seeds whose trusted pairs had enough wrong ones, on pairs that were not fitted on"
     )
-    header = ("data", "noise", "estimate", "calibration error", "Brier skill", "pairs judged")
+    header = (
+        "data",
+        "noise",
+        "estimate",
+        "calibration error",
+        "Brier skill",
+        "seeds",
+        "pairs judged",
+    )
     table = Table(caption, header, lines, num_text=3)
     panels = []
     for bench in dict.fromkeys(row["bench"] for row in report["reliability"]):

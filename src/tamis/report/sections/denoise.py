@@ -61,11 +61,12 @@ def _expected(wrong: WrongReport) -> str:
         basis = f"fitted on {plural(wrong.num_trusted, 'trusted label')}"
     else:
         basis = "estimated without trusted labels"
-    return (
+    text = (
         f"By the estimated probabilities, {percent(wrong.expected_wrong_frac)} of the labels are "
         f"wrong ({basis}, from {', '.join(wrong.evidence)}). This takes for granted that "
         f"{wrong.assumption}."
     )
+    return text if wrong.warning is None else f"{text} Beware: {wrong.warning}."
 
 
 def _card(truth: RepairTruth) -> Card:
