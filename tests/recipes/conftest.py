@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from tamis.data import DataConfig
+from tamis.denoise.config import DenoiseConfig
 from tamis.models.config import ModelConfig
 from tamis.recipes.schema import Recipe
 from tamis.runs import StageResult, Watcher
@@ -20,6 +21,7 @@ def make_recipe(preferences: Path, tiny_bert: str) -> Callable[[Path], Recipe]:
             out=str(out),
             model=ModelConfig(path=tiny_bert),
             data=DataConfig(path=str(preferences), test_frac=0.3),
+            denoise=DenoiseConfig(policy="flip"),
             vote=VoteConfig(num_voters=3, num_folds=2, epochs=3, batch_size=16),
             train=TrainConfig(max_steps=2, batch_size=8, learning_rate=1e-3),
         )
