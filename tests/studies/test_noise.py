@@ -244,6 +244,19 @@ def test_nothing_to_recover_is_a_figure_missed():
     ]
 
 
+def test_fine_tuned_rows_are_told_with_their_seeds_and_intervals(report):
+    tuned = [row | {"weights": FINE_TUNED, "per_seed": [0.7]} for row in report["training"][:3]]
+    sections = noise_sections(report | {"training": [*report["training"], *tuned]})
+    written = as_markdown(sections, place="study-noise", images="images").text
+    assert "but for the tables that say fine-tuned (1 of the seeds)" in written
+    table = written.partition("All weights fine-tuned: what labels add")[2].partition("\n\n|")[2]
+    lines = table.partition("\n\n")[0].splitlines()[2:]
+    assert len(lines) == sum("minus_raw" in row for row in tuned) > 0
+    assert all("| 1 |" in line and "points [" in line for line in lines)
+    plain = as_markdown(noise_sections(report), place="study-noise", images="images").text
+    assert "fine-tuned" not in plain
+
+
 def test_quick_needs_no_folder_and_the_others_do(few):
     quick, default = plan_of("quick"), plan_of("default")
     assert (quick.benches, quick.models) == (("ukp",), ("MiniLM",))

@@ -147,7 +147,7 @@ def _loss(x_N: Floats, parameters: Floats) -> tuple[float, Floats]:
 
 def _rate_interval(x_N: Floats, *, best: Floats, loss: float) -> tuple[float, float]:
     """Return the profile-likelihood interval of the rate."""
-    most = loss + chi2.ppf(LEVEL, df=1) / (2 * len(x_N))
+    most = loss + float(chi2.ppf(LEVEL, df=1)) / (2 * len(x_N))
     lowest, highest = BOUNDS[1]
 
     def beyond(at: float) -> float:

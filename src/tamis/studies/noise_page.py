@@ -74,8 +74,10 @@ def _how(report: Report) -> str:
     weights = (
         f"The reward models are linear heads on frozen features of {' and '.join(report['models'])}"
     )
-    if any(row["weights"] == FINE_TUNED for row in report["training"]):
-        weights += ", but for the table that says fine-tuned"
+    tuned = [row for row in report["training"] if row["weights"] == FINE_TUNED]
+    if tuned:
+        num_seeds = len(tuned[0]["per_seed"])
+        weights += f", but for the tables that say fine-tuned ({num_seeds} of the seeds)"
     return (
         f"Tier {report['tier']}, {len(report['seeds'])} seeds; a seed draws labels, folds and "
         f"orders. {weights}. The label of a pair with votes is one person's vote, the truth the "

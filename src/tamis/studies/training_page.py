@@ -13,6 +13,7 @@ from tamis.studies.arms import AUTO, CONFIDENT, ORACLE, RAW
 from tamis.studies.material import bench_title
 from tamis.studies.noise_figures import HEADS, as_interval
 from tamis.studies.noises import Noise
+from tamis.studies.tuned import FINE_TUNED
 from tamis.studies.wanted import ALPHA
 
 SHOWN = {ORACLE: (MUTED, "--"), RAW: (WRONG, "-"), AUTO: (RIGHT, "-"), CONFIDENT: (RULE, "-")}
@@ -37,6 +38,7 @@ def training_blocks(report: Report) -> tuple[Block, ...]:
             if rows:
                 blocks.append(_arm_table(rows, bench=bench, weights=weights))
     blocks.append(_recovered_table(report["training"]))
+    blocks += _tuned_tables(report["training"])
     blocks += _left_tables(report["training"])
     longer = tuple(
         (bench_title(row["bench"]), percent_interval(as_interval(row["accuracy"])))
@@ -82,6 +84,27 @@ def _recovered_table(rows: Sequence[Row]) -> Table:
     header = ("data", "noise", "weights", "labels", "minus raw", "share recovered")
     caption = "Share of the accuracy lost to noise that is won back, where some was surely lost"
     return Table(caption, header, lines, num_text=4)
+
+
+def _tuned_tables(rows: Sequence[Row]) -> list[Table]:
+    """Tell what arms add where all weights are fine-tuned, and under how many seeds."""
+    lines = tuple(
+        (
+            bench_title(row["bench"]),
+            row["noise"],
+            row["arm"],
+            str(len(row["per_seed"])),
+            points_interval(as_interval(row["minus_raw"])),
+        )
+        for row in rows
+        if row["weights"] == FINE_TUNED and "minus_raw" in row
+    )
+    header = ("data", "noise", "labels", "seeds", "minus raw")
+    caption = (
+        "All weights fine-tuned: what labels add to raw ones. Where true labels add nothing beyond "
+        "chance, noise has cost nothing, and there is nothing to win back"
+    )
+    return [Table(caption, header, lines, num_text=3)] if lines else []
 
 
 def _left_tables(rows: Sequence[Row]) -> list[Table]:
