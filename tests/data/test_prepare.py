@@ -258,6 +258,15 @@ def test_a_column_that_only_a_late_row_has_is_found(prepare_rows: Prepare) -> No
     assert [(pair.row, pair.margin) for pair in pairs if pair.margin is not None] == [(250, 4.0)]
 
 
+@pytest.fixture
+def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Has files read and written by 128 rows, so that few pairs are many chunks."""
+    for where in ("tables", "pairtable", "clean"):
+        monkeypatch.setattr(f"tamis.data.{where}.ROW_GROUP", 128)
+    monkeypatch.setattr("tamis.data.read._BATCH", 128)
+
+
+@pytest.mark.usefixtures("small_chunks")
 @pytest.mark.parametrize("suffix", [".jsonl.gz", ".parquet", ".csv", ".json"])
 def test_memory_grows_by_little_a_pair(
     tmp_path: Path, suffix: str, peak_memory: Callable[..., int]
@@ -275,10 +284,11 @@ def test_memory_grows_by_little_a_pair(
         return peak_memory(lambda: prepare(DataConfig(path=str(path)), work=tmp_path))
 
     peak(2)  # what is imported on the way is no part of it
-    few, many = 1100, 2200
+    few, many = 300, 600
     assert (peak(many) - peak(few)) / (many - few) < 700  # bytes; a pair has 2,500 characters
 
 
+@pytest.mark.usefixtures("small_chunks")
 def test_rows_of_one_prompt_wait_on_disk_for_each_other(
     write_jsonl: Callable[..., Path], tmp_path: Path, peak_memory: Callable[..., int]
 ) -> None:
@@ -295,7 +305,7 @@ def test_rows_of_one_prompt_wait_on_disk_for_each_other(
         return peak_memory(lambda: prepare(DataConfig(path=path), work=tmp_path))
 
     peak(2)  # what is imported on the way is no part of it
-    few, many = 1100, 1700
+    few, many = 300, 600
     assert (peak(many) - peak(few)) / (many - few) < 1000  # bytes; a pair has 2,500 characters
 
 

@@ -15,8 +15,7 @@ class DenoiseConfig(Config):
     Suspected are the ``share`` of pairs with the lowest strength, those with a strength ``below`` a
     value, or those of a slice ``between`` two shares. At most one of the three may be given;
     without any, each policy takes its published choice (flip and drop: the lowest 10%; soft labels:
-    strength below 0). Stages refuse a setting that
-    the policy does not read.
+    strength below 0). Stages refuse a setting that the policy does not read.
     """
 
     policy: str = Field("auto", description="module in tamis.denoise, or a dotted path")
