@@ -133,11 +133,11 @@ def rows_of(rows, first):
 
 def test_true_nulls_are_called_different_seldom():
     found = 0
-    for trial in range(10):
+    for trial in range(20):
         tables = {str(n): scored(0.6, num=120, seed=1000 + 10 * trial + n) for n in range(3)}
         rows = compare_scorers(tables, seed=trial)["comparisons"]
         found += any(row["verdict"] != "even" for row in rows if row["kind"] == "scorers")
-    assert found <= 2
+    assert found <= 3
 
 
 def test_a_scorer_that_is_a_rule_of_length_shows_it():

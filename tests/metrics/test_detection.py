@@ -20,7 +20,7 @@ def example(num_pairs=400, *, seed=0):
     return np.round(rng.normal(size=num_pairs) + is_wrong_N, 1), is_wrong_N
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(rows, st.integers(0, 1000))
 def test_intervals_equal_those_of_scikit_learn(rows, seed):
     suspicion_N = np.array([row[0] for row in rows], dtype=float)

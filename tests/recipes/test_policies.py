@@ -53,9 +53,9 @@ def test_every_policy_may_be_asked_for_a_slice_alone():
 
 
 def test_a_policy_of_ones_own_that_says_nothing_may_read_all(tmp_path, monkeypatch):
-    (tmp_path / "mine.py").write_text("def decide(strength, *, config): return config.alpha\n")
-    monkeypatch.syspath_prepend(tmp_path)
-    config = DenoiseConfig(policy="mine.mine", alpha=0.3)
     (tmp_path / "mine").mkdir()
-    (tmp_path / "mine.py").rename(tmp_path / "mine" / "mine.py")
+    code = "def decide(strength, *, config): return config.alpha\n"
+    (tmp_path / "mine" / "odd.py").write_text(code)
+    monkeypatch.syspath_prepend(tmp_path)
+    config = DenoiseConfig(policy="mine.odd", alpha=0.3)
     assert policy_of(config)(None, config=config) == 0.3

@@ -83,7 +83,8 @@ vote:
 
 denoise:
   policy: auto                # weigh pairs by P(label right); or keep, drop, flip, soft, margin and
-                              # their published combinations; smooth, calibrated, people (see docs)
+                              # their published combinations; smooth, calibrated,
+                              # confidence, people (see the docs)
   # share: 0.1                # suspect the 10% of pairs with the lowest strength ...
   # below: 0.0                # ... or those with a strength below a value ...
   # between: [0.3, 0.4]       # ... or a slice of the pairs by strength (give one of the three)
