@@ -28,7 +28,7 @@ from tamis.runs import progress
 from tamis.studies.cells import cast_vote
 from tamis.studies.demo_data import labelled
 from tamis.studies.material import Bench, Features, Name
-from tamis.studies.noise import CELLS, Site, benches_of, identity_of, opening
+from tamis.studies.noise import CELLS, Site, benches_of, opening
 from tamis.studies.noise_figures import HEADS
 from tamis.studies.noises import Drawn, Noise, draw
 from tamis.studies.parts import NUM_PARTS, all_parts
@@ -151,9 +151,8 @@ def _by_tuned(bench: Bench, plan: StudyPlan, *, site: Site) -> Iterator[_Curves]
     voted_ND, _ = _joined(bench, without=first)
     noise = decile_noises(bench.name)[0]
     seeds = plan.seeds[: plan.tuned_seeds]
-    own = identity_of(bench, plan, site=site)
     with progress(f"{bench.name}: fine-tuning", total=NUM_PARTS * len(seeds)) as advance:
-        tuner = Tuner(bench, model, site.run / CELLS, own, advance)
+        tuner = Tuner.of(bench, model, folder=site.run / CELLS, advance=advance)
         runs, credits = [], []
         for seed in seeds:
             found = _sort(bench, noise, voted_ND, plan=plan, seed=seed)

@@ -7,7 +7,6 @@ are kept in ``RUN/features``.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,8 +18,7 @@ from numpy.typing import NDArray
 
 from tamis.metrics import cluster_bootstrap, length_delta, pair_credit
 from tamis.models.config import ModelConfig
-from tamis.models.source import locate
-from tamis.runs import fingerprint, progress
+from tamis.runs import progress
 from tamis.studies.cells import TUNED, Ground, run_cell
 from tamis.studies.material import Bench, Name, make_bench, some_pairs
 from tamis.studies.noise_figures import (
@@ -36,7 +34,14 @@ from tamis.studies.noise_figures import (
     with_holm,
 )
 from tamis.studies.noises import Noise
-from tamis.studies.outcome import Outcome, cell_path, load_outcome, save_outcome
+from tamis.studies.outcome import (
+    Outcome,
+    bench_identity,
+    cell_path,
+    load_outcome,
+    model_identity,
+    save_outcome,
+)
 from tamis.studies.plan import (
     INTERVALS_S,
     TUNED_S,
@@ -53,7 +58,6 @@ from tamis.studies.wanted import verdicts
 from tamis.types import Pair
 
 CELLS, FEATURES = "cells", "features"
-CELL_FORM = 3  # raised where cells of an earlier version would be wrong
 NUM_BINS = 15
 
 
@@ -164,7 +168,7 @@ def results_table(report: Mapping[str, Any]) -> pa.Table:
 def _trials(bench: Bench, plan: StudyPlan, *, site: Site) -> list[Trial]:
     ground = Ground.of(bench, vote=plan.vote)
     noises = noises_of(bench.name, plan)
-    shared = identity_of(bench, plan, site=site)
+    shared = _identity(bench, plan, site=site)
     trials = []
     clusters = (bench.train_clusters, bench.test_clusters)
     with progress(f"{bench.name}: cells", total=len(noises) * len(plan.seeds)) as advance:
@@ -174,7 +178,7 @@ def _trials(bench: Bench, plan: StudyPlan, *, site: Site) -> list[Trial]:
                 outcomes.append(_cell(ground, noise, plan=plan, seed=seed, site=site, own=shared))
                 advance(1)
             trials.append(Trial(bench.name, noise, outcomes, *clusters))
-    return trials + _tuned(bench, trials, plan=plan, site=site, own=shared)
+    return trials + _tuned(bench, trials, plan=plan, site=site)
 
 
 def _cell(
@@ -195,21 +199,16 @@ def _cell(
     return found
 
 
-def _tuned(
-    bench: Bench,
-    trials: Sequence[Trial],
-    *,
-    plan: StudyPlan,
-    site: Site,
-    own: Mapping[str, Any],
-) -> list[Trial]:
+def _tuned(bench: Bench, trials: Sequence[Trial], *, plan: StudyPlan, site: Site) -> list[Trial]:
     wanted = [trial for trial in trials if trial.noise in tuned_noises(bench.name, plan)]
     if not wanted:
         return []
     found = []
     total = len(wanted) * plan.tuned_seeds * len(TUNED)
     with progress(f"{bench.name}: fine-tuning", total=total) as advance:
-        tuner = Tuner(bench, next(iter(site.models.values())), site.run / CELLS, own, advance)
+        tuner = Tuner.of(
+            bench, next(iter(site.models.values())), folder=site.run / CELLS, advance=advance
+        )
         train = TRAINS[bench.name]
         for trial in wanted:
             seeded = list(zip(plan.seeds, trial.outcomes, strict=True))[: plan.tuned_seeds]
@@ -218,19 +217,11 @@ def _tuned(
     return found
 
 
-def identity_of(bench: Bench, plan: StudyPlan, *, site: Site) -> dict[str, Any]:
-    """Return what every cell of a data set depends on."""
-    digest = hashlib.sha256()
-    for pair in (*bench.train, *bench.test):
-        digest.update(f"{pair.id} {pair.votes} {pair.margin}\n".encode())
-    models = {}
-    for label, model in site.models.items():
-        known = model.model_dump(exclude={"path"})
-        models[label] = {**known, "weights": fingerprint(Path(locate(model.path)))}
+def _identity(bench: Bench, plan: StudyPlan, *, site: Site) -> dict[str, Any]:
+    """Return what every cell of heads depends on."""
     return {
-        "form": CELL_FORM,
-        "pairs": digest.hexdigest(),
-        "models": models,
+        **bench_identity(bench),
+        "models": {label: model_identity(model) for label, model in site.models.items()},
         "vote": plan.vote.identity(),
         "num_trusted": plan.num_trusted,
     }

@@ -17,8 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tamis.errors import DataError
-from tamis.runs import write_bytes
+from tamis.models.config import ModelConfig
+from tamis.models.source import locate
+from tamis.runs import fingerprint, write_bytes
+from tamis.studies.material import Bench
 from tamis.vote.heads import Labels
+
+CELL_FORM = 3  # raised where cells of an earlier version would be wrong
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -48,6 +53,20 @@ class Outcome:
     figures: Mapping[str, float]
     chance_N: Floats | None = None
     labels: Mapping[str, Labels] = field(default_factory=dict)
+
+
+def bench_identity(bench: Bench) -> dict[str, Any]:
+    """Return what every cell of a data set depends on: its pairs, and how cells are computed."""
+    digest = hashlib.sha256()
+    for pair in (*bench.train, *bench.test):
+        digest.update(f"{pair.id} {pair.votes} {pair.margin}\n".encode())
+    return {"form": CELL_FORM, "pairs": digest.hexdigest()}
+
+
+def model_identity(model: ModelConfig) -> dict[str, Any]:
+    """Return what a model is, wherever it lies: its settings and the hash of its files."""
+    known = model.model_dump(exclude={"path"})
+    return {**known, "weights": fingerprint(Path(locate(model.path)))}
 
 
 def cell_path(folder: Path, **identity: Any) -> Path:

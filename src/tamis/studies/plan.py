@@ -118,7 +118,10 @@ def models_of(plan: StudyPlan, *, folder: Path) -> dict[str, ModelConfig]:
         found["MiniLM"] = ModelConfig(path=DEMO_MODEL, max_length=MAX_TOKENS)
     if "SmolLM2" in plan.models:
         path = smollm2_checkpoint(folder)
-        found["SmolLM2"] = ModelConfig(path=str(path), max_length=MAX_TOKENS, num_layers=LAYERS)
+        # in float32 reading takes 2.5 times as long on a processor that knows bfloat16
+        found["SmolLM2"] = ModelConfig(
+            path=str(path), max_length=MAX_TOKENS, num_layers=LAYERS, dtype="bfloat16"
+        )
     return found
 
 

@@ -18,7 +18,7 @@ from tamis.studies.cells import TUNED
 from tamis.studies.demo_data import labelled
 from tamis.studies.fitted import kept_rewards, precision_of
 from tamis.studies.material import Bench
-from tamis.studies.outcome import Outcome, cell_path
+from tamis.studies.outcome import Outcome, bench_identity, cell_path, model_identity
 from tamis.train.config import ComputeConfig, TrainConfig
 from tamis.train.fit import fit
 from tamis.types import Verdict
@@ -47,7 +47,8 @@ class Tuner:
         bench: the data set.
         model: what is fine-tuned.
         folder: where credit is kept, and where a training that was killed goes on.
-        identity: what the pairs depend on.
+        identity: what every model depends on beside its labels: the pairs, and the model that
+            is fine-tuned; not the frozen models, whose part is in the labels.
         advance: told of each model.
     """
 
@@ -56,6 +57,14 @@ class Tuner:
     folder: Path
     identity: Mapping[str, object]
     advance: Callable[[int], None] | None = None
+
+    @classmethod
+    def of(
+        cls, bench: Bench, model: ModelConfig, *, folder: Path, advance: Callable[[int], None]
+    ) -> Tuner:
+        """Fine-tune ``model`` on a data set."""
+        identity = {**bench_identity(bench), "fine_tuned": model_identity(model)}
+        return cls(bench, model, folder, identity, advance)
 
     def credit(self, labels: Labels, turned_N: Bools, *, train: TrainConfig, seed: int) -> Floats:
         """Return the credit on the test pairs [M] of one model; the same labels train one model.
@@ -71,7 +80,6 @@ class Tuner:
             **self.identity,
             labels=digest.hexdigest(),
             train=train.identity(),
-            model=self.model.model_dump(exclude={"path"}),
             seed=seed,
         ).with_suffix(".npy")
         credit_M = kept_rewards(

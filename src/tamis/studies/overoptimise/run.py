@@ -10,17 +10,16 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from tamis.metrics import length_delta, pair_credit
-from tamis.models.source import locate
 from tamis.policy.sampling.responses import texts_of
-from tamis.runs import fingerprint, progress
+from tamis.runs import progress
 from tamis.studies.judges import Judge, fit_judge
 from tamis.studies.noise import Site
+from tamis.studies.outcome import model_identity
 from tamis.studies.overoptimise.arms import RAW, arm_of
 from tamis.studies.overoptimise.cells import Lab
 from tamis.studies.overoptimise.curves import Floats, ordered_share
@@ -192,8 +191,5 @@ def _identity(site: Site, truth: Sequence[Pair], *, pools: Pools) -> Mapping[str
         "study": "overoptimise",
         "form": CELL_FORM,
         "texts": digest.hexdigest(),
-        "model": {
-            **model.model_dump(exclude={"path"}),
-            "weights": fingerprint(Path(locate(model.path))),
-        },
+        "model": model_identity(model),
     }

@@ -17,10 +17,10 @@ from tamis.models.load import load_reward_model
 from tamis.models.rows.choose import choose_rows
 from tamis.models.rows.forward import trunk_layers
 from tamis.models.rows.memory import StateMemory, remember_states
-from tamis.models.source import locate
 from tamis.models.tokenise import load_tokenizer, pad_id_of
-from tamis.runs import fingerprint, progress
+from tamis.runs import progress
 from tamis.studies.noise import Site
+from tamis.studies.outcome import model_identity
 from tamis.studies.shift.arms import COMBINED, arm_of
 from tamis.studies.shift.cells import Lab
 from tamis.studies.shift.figures import build_report
@@ -171,8 +171,5 @@ def _identity(
         "texts": digest.hexdigest(),
         "drawn": material.sizes.model_dump(include={"num_train", "num_pool", "num_meta"}),
         "responses": hashlib.sha256(responses.read_bytes()).hexdigest(),
-        "model": {
-            **model.model_dump(exclude={"path"}),
-            "weights": fingerprint(Path(locate(model.path))),
-        },
+        "model": model_identity(model),
     }
