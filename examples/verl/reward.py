@@ -24,7 +24,7 @@ def compute_score(
     clip: float | None = None,
     **_: Any,
 ) -> dict[str, float]:
-    """Return ``score``, what verl trains on, and ``raw``, before it was cut.
+    """Return ``score``, what verl trains on, and ``raw``, the reward model's own number.
 
     Args:
         data_source: not read.
@@ -33,25 +33,39 @@ def compute_score(
         extra_info: with ``prompt``, a list of messages.
         url: of the server, such as ``http://127.0.0.1:8766``.
         checkpoint: of the reward model, where there is no server.
-        clip: scores are cut to plus and minus this.
+        clip: the score is then the standardised one, cut to plus and minus this: zero and unit of
+            raw scores are one model's own. ``None``: the raw one, as it is.
+
+    Raises:
+        ValueError: the reward model does not record what standardises its scores.
     """
     prompt = [dict(turn) for turn in (extra_info or {})["prompt"]]
-    raw = _asked(url, prompt, solution_str) if url else _own(checkpoint, prompt, solution_str)
-    score = raw if clip is None else max(-clip, min(clip, raw))
-    return {"score": score, "raw": raw}
+    found = _asked(url, prompt, solution_str) if url else _own(checkpoint, prompt, solution_str)
+    raw, standardised = found["raw"], found["standardised"]
+    if raw is None or (clip is not None and standardised is None):
+        raise ValueError(
+            "the reward model records no mean and standard deviation of its scores, which clip "
+            "needs; expected a checkpoint of `tamis train`, or no clip"
+        )
+    if clip is None or standardised is None:
+        return {"score": raw, "raw": raw}
+    return {"score": max(-clip, min(clip, standardised)), "raw": raw}
 
 
-def _asked(url: str, prompt: list[dict[str, str]], response: str) -> float:
+def _asked(url: str, prompt: list[dict[str, str]], response: str) -> dict[str, float | None]:
     body = json.dumps({"messages": prompt, "candidates": [response]}).encode()
     request = urllib.request.Request(
         f"{url.rstrip('/')}/v1/rewards", body, {"Content-Type": "application/json"}
     )
     with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer:
-        return float(json.load(answer)["candidates"][0]["raw"])
+        (candidate,) = json.load(answer)["candidates"]
+    return {"raw": candidate["raw"], "standardised": candidate["standardised"]}
 
 
-def _own(checkpoint: str | None, prompt: list[dict[str, str]], response: str) -> float:
+def _own(
+    checkpoint: str | None, prompt: list[dict[str, str]], response: str
+) -> dict[str, float | None]:
     from tamis.serve.verl import compute_score as score
 
     found = score(solution_str=response, extra_info={"prompt": prompt}, checkpoint=checkpoint)
-    return float(found["score"])
+    return {"raw": found["score"], "standardised": found.get("standardised")}

@@ -215,7 +215,7 @@ def test_prompts_become_rows_of_verl(tmp_path):
 
 
 def test_the_reward_of_verl_is_that_of_the_server_and_of_the_checkpoint(llama, tmp_path):
-    rm = write_checkpoint(llama.path, tmp_path / "rm", seed=1)
+    rm = write_checkpoint(llama.path, tmp_path / "rm", seed=1, mean=-4.0, std=2.0)
     score = module(EXAMPLES / "verl" / "reward.py").compute_score
     turns = [{"role": "user", "content": "Name an animal."}]
     sample = {"solution_str": "A fox.", "extra_info": {"prompt": turns, "index": 3}}
@@ -223,6 +223,16 @@ def test_the_reward_of_verl_is_that_of_the_server_and_of_the_checkpoint(llama, t
     (wanted,) = tamis.reward_func(rm)(prompts=[turns], completions=[answer])
     with listening(load_member(rm, ServeConfig())) as (address, _):
         served = score("tamis", **sample, ground_truth="", url=address)
+        cut = score("tamis", **sample, url=address, clip=0.5)
+    assert cut == {"score": 0.5, "raw": served["raw"]}
     assert served == {"score": pytest.approx(wanted, abs=1e-6), "raw": served["score"]}
     assert score("tamis", **sample, checkpoint=rm)["raw"] == pytest.approx(wanted, abs=1e-6)
-    assert score("tamis", **sample, checkpoint=rm, clip=0.1)["score"] in (-0.1, 0.1)
+    # raw scores of this model are far from 0; what a limit is for are standard deviations
+    near = pytest.approx((wanted + 4.0) / 2.0, abs=1e-6)
+    assert score("tamis", **sample, checkpoint=rm, clip=9.0)["score"] == near
+    assert score("tamis", **sample, checkpoint=rm, clip=0.1)["score"] == 0.1
+    unknown = write_checkpoint(llama.path, tmp_path / "unknown", seed=1)
+    with listening(load_member(unknown, ServeConfig())) as (address, _):
+        with pytest.raises(ValueError, match="records no mean and standard deviation"):
+            score("tamis", **sample, url=address, clip=0.8)
+        assert score("tamis", **sample, url=address)["score"] == pytest.approx(wanted, abs=1e-6)

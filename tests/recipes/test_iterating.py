@@ -1,6 +1,7 @@
 """Iterated RLHF through the real stages, with tiny random models."""
 
 import json
+import shutil
 import signal
 
 import pytest
@@ -16,7 +17,8 @@ from tamis.evaluate.judging.config import JudgeConfig
 from tamis.policy.iterate.config import ImproveConfig, MeasureConfig
 from tamis.policy.iterate.rounds import Round
 from tamis.policy.rl.config import RLConfig
-from tamis.recipes.iterate_phases import Site, update
+from tamis.recipes import iterating
+from tamis.recipes.iterate_phases import Site, improve, update
 from tamis.recipes.iterating import check_iterate, iterate
 from tamis.report import write_report
 
@@ -68,6 +70,8 @@ def test_two_rounds_of_real_stages(whole):
         assert point["proxy_gain"] is not None
         assert point["kl"]["value"] != 0.0
     assert {row["win"] + row["tie"] + row["lose"] for row in report["judge"]} == {3}
+    (idle,) = (text for text in report["idle"] if "disagree" in text)
+    assert idle in " ".join(page.read_text().split())
     assert page == run / "report.html"
     text = page.read_text()
     assert "The rounds are over: 2 of 2 rounds done." in " ".join(text.split())
@@ -98,6 +102,27 @@ def test_the_best_policy_is_copied_and_named(whole):
         copied = weights(run, "best/policy")
         kept = weights(run, f"{best['name']}/align/policy")
         assert all((copied[name] == weight).all() for name, weight in kept.items())
+
+
+def test_a_phase_that_fails_leaves_the_best_policy_so_far(whole, log, monkeypatch):
+    run, settings, _, _ = whole
+    before = json.loads((run / "best" / "best.json").read_text())
+    shutil.rmtree(run / "best")
+
+    def diverges(now, *given, **named):
+        if now.number == 1:
+            raise ConfigError("training diverged")
+        return improve(now, *given, **named)
+
+    monkeypatch.setattr(iterating, "improve", diverges)
+    with pytest.raises(ConfigError, match="training diverged"):
+        iterate(changed(settings), watcher=log.watcher())
+    kept = json.loads((run / "best" / "best.json").read_text())
+    assert kept["name"] in ("start", "round-00")
+    assert (run / "best" / "policy" / "model.safetensors").is_file()
+    monkeypatch.undo()
+    iterate(changed(settings), watcher=log.watcher())
+    assert json.loads((run / "best" / "best.json").read_text()) == before
 
 
 def test_a_finished_run_computes_nothing_again(whole, log):

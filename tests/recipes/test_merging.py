@@ -10,7 +10,8 @@ from tamis.data import read_pairs, write_pairs
 from tamis.errors import ConfigError, DataError
 from tamis.evaluate.config import BenchmarkConfig
 from tamis.merge.config import MergeConfig
-from tamis.metrics.ensemble import Ensemble
+from tamis.metrics.ensemble import Ensemble, recorded
+from tamis.models.card import centring
 from tamis.models.checkpoint import load_scorer
 from tamis.models.config import ModelConfig
 from tamis.models.score import score_pairs
@@ -68,6 +69,20 @@ def test_the_report_says_what_the_checkpoints_do(finished, data):
         step["member"] for step in report["steps"] if step["kept"]
     }
     assert report["start"] == "checked"
+
+
+def test_an_average_records_the_mean_and_the_spread_of_its_own_scores(finished, data):
+    checkpoint = finished[0] / "merge" / "checkpoint"
+    pairs = list(read_pairs(data / "test_pairs.parquet"))
+    scorer = load_scorer(str(checkpoint))
+    found = score_pairs(scorer.model, scorer.tokenizer, pairs, max_length=scorer.max_length)
+    both = np.concatenate([found.chosen_N, found.rejected_N])
+    kept = read_json(checkpoint / "config.json")
+    assert kept["mean"] == pytest.approx(both.mean(), abs=1e-5)
+    assert kept["std"] == pytest.approx(both.std(), rel=1e-3)
+    centred = recorded(kept["mean"], kept["std"])
+    assert centred is not None  # so that an ensemble may standardise it
+    assert centring(kept["mean"], kept["std"]) in (checkpoint / "README.md").read_text()
 
 
 def test_the_ends_of_a_curve_are_the_members(finished):

@@ -1,6 +1,7 @@
 """The stage `rl`: rewards are those of every other way to score, and files are complete."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -9,18 +10,28 @@ from rollouts import config_of
 from serving import write_checkpoint
 
 import tamis
+from tamis.calibrate import GapCurve, Temperature
+from tamis.calibrate.record import Calibrator, Origin, write_calibrator
 from tamis.errors import ConfigError
 from tamis.evaluate.scorers import scorer_from
 from tamis.metrics.ensemble import Ensemble
 from tamis.policy.rl.config import RewardConfig
 from tamis.policy.rl.rewards import Asked
 from tamis.principles.scoring import score_under
-from tamis.recipes.reinforcing import gold_score, guide_of, reward_score, rl_stage
+from tamis.recipes.reinforcing import (
+    CALIBRATOR,
+    check_reward,
+    gold_score,
+    guide_of,
+    reward_score,
+    rl_stage,
+)
 from tamis.runs import read_json
 from tamis.types import Message, Pair
 
 ANSWERS = ["A fox.", "The quick brown fox jumps over the lazy dog, again and again.", "No", ""]
 TOLERANCE = 1e-6
+ORIGIN = Origin(data="x", model=None, num_texts=9, num_pairs=9, versions={})
 
 
 def asked(*principles):
@@ -55,11 +66,21 @@ def prompts(tmp_path) -> Path:
     return path
 
 
+def with_calibrator(rm, folder, step) -> str:
+    path = shutil.copytree(rm, folder)
+    write_calibrator(path / CALIBRATOR, Calibrator("made", (step,), ORIGIN))
+    return str(path)
+
+
 @pytest.mark.parametrize("which", ["raw", "standardised", "calibrated", "probability"])
-def test_rewards_are_those_of_the_function_for_other_trainers(rms, which):
-    found = reward_score(RewardConfig(scorers=(rms[2],), which=which))(asked())
-    wanted = tamis.reward_func(rms[2], which=which)(*as_trl(asked()))
+def test_rewards_are_those_of_the_function_for_other_trainers(rms, tmp_path, which):
+    rm = with_calibrator(rms[2], tmp_path / "calibrated", Temperature(2.0))
+    found = reward_score(RewardConfig(scorers=(rm,), which=which))(asked())
+    wanted = tamis.reward_func(rm, which=which)(*as_trl(asked()))
     assert found.score_N == pytest.approx(wanted, abs=TOLERANCE)
+    if which == "calibrated":
+        raw_N = scores_of(rm)
+        assert found.score_N == pytest.approx(raw_N / 2, abs=TOLERANCE)
     assert found.spread_N is None
     assert np.ptp(found.score_N) > 1e-4
 
@@ -127,7 +148,8 @@ def test_other_scorers_reward_as_well(rms):
     assert gold(asked()[:3]).score_N.tolist() == lengths
 
 
-def test_rewards_that_cannot_be_had_are_refused(rms):
+def test_rewards_that_cannot_be_had_are_refused(rms, tmp_path):
+    of_gaps = with_calibrator(rms[2], tmp_path / "of_gaps", GapCurve((0.0, 1.0), (0.0, 1.0)))
     with pytest.raises(ConfigError, match="only checkpoints have such rewards, found longest"):
         reward_score(RewardConfig(scorers=("longest",), which="probability"))
     with pytest.raises(ConfigError, match=r"which is standardised, .* are recorded in one"):
@@ -136,6 +158,13 @@ def test_rewards_that_cannot_be_had_are_refused(rms):
         reward_score(RewardConfig(scorers=("longest", rms[1]), ensemble="min"))
     with pytest.raises(ConfigError, match="ensemble is min and there is one scorer"):
         reward_score(RewardConfig(scorers=(rms[0],), ensemble="min"))
+    with pytest.raises(ConfigError, match=r"no calibrator\.json there, so there are no calibrated"):
+        reward_score(RewardConfig(scorers=(rms[2],), which="calibrated"))
+    with pytest.raises(ConfigError, match="calibrates gaps between two answers, not single"):
+        reward_score(RewardConfig(scorers=(of_gaps,), which="calibrated"))
+    of_round = RewardConfig(scorers=(rms[2],), which="calibrated")
+    with pytest.raises(ConfigError, match="models that a run trains itself have no calibrator"):
+        check_reward(of_round.model_copy(update={"scorers": ()}), trained=1)
     with pytest.raises(ConfigError, match="a judge compares two answers"):
         reward_score(RewardConfig(scorers=("judge:http://127.0.0.1:9/v1#m",)))
 
@@ -162,7 +191,9 @@ def test_the_stage_is_done_once_and_again_when_the_reward_changes(llama, rms, pr
             prompts=prompts,
             policy=llama,
             reward=RewardConfig(scorers=(rms[0],), **reward),
-            config=config_of(fit={"max_steps": 1}, max_prompt_tokens=70),
+            config=config_of(
+                fit={"max_steps": 1, "trackers": ["tensorboard"]}, max_prompt_tokens=70
+            ),
             seed=1,
             notice=said.append,
         )
@@ -170,7 +201,9 @@ def test_the_stage_is_done_once_and_again_when_the_reward_changes(llama, rms, pr
     result = stage(held_out=2, every=1, gold=("longest",))
     assert result.fresh
     files = {path.name for path in result.directory.iterdir()}
-    assert files == {".lock", "policy", "report.json", "stage.json", "watch.jsonl"}
+    kept = {".lock", "policy", "report.json", "stage.json", "tensorboard", "watch.jsonl"}
+    assert files == kept
+    assert {"train/reward", "train/text/distinct_2"} <= scalars_of(result.directory / "tensorboard")
     report = read_json(result.directory / "report.json")
     assert (report["num_prompts"], report["num_held_out"], report["num_steps"]) == (4, 2, 1)
     assert [line["step"] for line in report["held_out"]] == [0, 1]
@@ -178,6 +211,12 @@ def test_the_stage_is_done_once_and_again_when_the_reward_changes(llama, rms, pr
     assert not stage(held_out=2, every=1, gold=("longest",)).fresh
     assert stage(held_out=2, every=1, gold=("longest",), shaping={"no_stop_penalty": 1.0}).fresh
     assert said == []
+
+
+def scalars_of(folder):
+    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    (run,) = folder.iterdir()
+    return set(accumulator.EventAccumulator(str(run)).Reload().Tags()["scalars"])
 
 
 def test_long_prompts_are_left_out_and_counted(llama, rms, prompts, tmp_path):

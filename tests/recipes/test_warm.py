@@ -2,16 +2,21 @@ import shutil
 
 import pytest
 import yaml
+from fitting import learnable, settings
 
+from tamis.data import write_pairs
 from tamis.errors import ConfigError, DataError
 from tamis.merge.config import WarmConfig
+from tamis.models.config import ModelConfig
 from tamis.models.start import read_start
 from tamis.recipes.files import parse
+from tamis.recipes.language import naming_language_model
 from tamis.recipes.pipeline import run_recipe
 from tamis.recipes.schema import Recipe
-from tamis.recipes.warm import member_plans, probe_plan
+from tamis.recipes.warm import WarmRun, member_plans, probe_plan, warm_steps
 from tamis.runs import Watcher, read_json
-from tamis.train.config import AdapterConfig, TrainConfig
+from tamis.train.config import AdapterConfig, ObjectiveConfig, TrainConfig, ViewsConfig
+from tamis.train.step_config import MetaConfig
 
 SMALL = WarmConfig(
     num_members=2, learning_rates=(1e-3, 2e-3), head_dropouts=(0.0, 0.1), curves="none"
@@ -108,6 +113,45 @@ def test_settings_of_a_member_depend_on_its_number_and_the_seed():
     assert six != member_plans(train, warm, seed=1)
     probe = probe_plan(train, warm)
     assert (probe.lora.rank, probe.lora.part, probe.learning_rate) == (0, "head", 1e-3)
+
+
+def test_the_head_alone_is_trained_without_what_acts_on_the_trunk():
+    terms = {"grm": {"form": "dpo_reference"}, "simcse": {}, "centring": {"coefficient": 0.02}}
+    meta = MetaConfig(path="responses.jsonl")
+    objective = ObjectiveConfig(
+        base_coefficient=0.0, terms=terms, meta=meta, views=ViewsConfig(dropout=0.2)
+    )
+    probe = probe_plan(TrainConfig(objective=objective), WarmConfig(num_members=2))
+    assert probe.objective == ObjectiveConfig(terms={"centring": {"coefficient": 0.02}})
+
+
+def test_members_read_the_language_model_head_of_what_the_probe_began_with(llama, tmp_path):
+    """A reward model of its own output embeddings keeps none of them."""
+    pairs, out = learnable(24), tmp_path / "run"
+    write_pairs(out / "data" / "pairs.parquet", pairs)
+    grm = {"form": "dpo_reference", "coefficient": 0.5}
+    train = settings(objective__terms={"grm": grm}, max_steps=2)
+    wanted = WarmRun(
+        run=out,
+        pairs=out / "data" / "pairs.parquet",
+        verdicts=None,
+        held_out=None,
+        model=llama,
+        train=train,
+        warm=SMALL,
+        seed=0,
+    )
+    for _, do in warm_steps(wanted):
+        do()
+    member = read_json(out / "warm" / "member-00" / "train" / "stage.json")
+    named = member["config"]["train"]["objective"]["terms"]["grm"]["language_model"]
+    assert named == llama.path
+    assert (out / "merge" / "checkpoint" / "model.safetensors").is_file()
+    probe = ModelConfig(path=str(out / "warm" / "probe" / "train" / "checkpoint"))
+    kept = settings(objective__terms={"grm": {"language_model": "mine"}, "centring": {}})
+    assert naming_language_model(kept, probe) == kept
+    pinned = ModelConfig(path=llama.path, revision="v1")
+    assert naming_language_model(train, pinned) == train
 
 
 def test_rates_in_turn_are_all_drawn_before_any_comes_again():

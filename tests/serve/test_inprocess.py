@@ -3,6 +3,7 @@
 import asyncio
 import importlib.util
 import pickle
+import shutil
 import subprocess
 import sys
 import threading
@@ -13,7 +14,10 @@ import pytest
 from trl.trainer.utils import get_callable_name, is_async_callable
 
 import tamis
+from tamis.calibrate import Temperature
+from tamis.calibrate.record import Calibrator, Origin, write_calibrator
 from tamis.errors import ConfigError, DataError
+from tamis.evaluate.scorers.calibrated import CALIBRATOR
 from tamis.metrics.ensemble import Ensemble
 from tamis.serve import openrlhf_reward, verl
 from tamis.serve.inprocess import CHECKPOINT_VARIABLE, RewardSettings, loaded
@@ -105,9 +109,14 @@ def test_standardised_rewards_are_in_the_units_that_a_checkpoint_records(
         tamis.reward_func(checkpoint, which="standardised")(PROMPTS, ANSWERS)
 
 
-def test_probabilities_and_calibrated_scores(other_checkpoint, other):
+def test_probabilities_and_calibrated_scores(other_checkpoint, other, tmp_path):
     raw = other.score([text.ids for text in other.encoder.encode(TALKS)])
-    same(tamis.reward_func(other_checkpoint, which="calibrated")(PROMPTS, ANSWERS), raw)
+    with pytest.raises(ConfigError, match="so there are no calibrated scores"):
+        tamis.reward_func(other_checkpoint, which="calibrated")(PROMPTS, ANSWERS)
+    path = shutil.copytree(other_checkpoint, tmp_path / "calibrated")
+    origin = Origin(data="x", model=None, num_texts=9, num_pairs=9, versions={})
+    write_calibrator(path / CALIBRATOR, Calibrator("made", (Temperature(2.0),), origin))
+    same(tamis.reward_func(path, which="calibrated")(PROMPTS, ANSWERS), raw / 2)
     found = tamis.reward_func(other_checkpoint, which="probability")(PROMPTS, ANSWERS)
     same(found, 1 / (1 + np.exp(0.5 - raw)))
 

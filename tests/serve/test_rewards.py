@@ -59,6 +59,7 @@ def test_one_model_without_a_calibrator(served, member):
     raw = member.score([text.ids for text in encoded])
     assert column(found, "raw") == pytest.approx(raw.tolist(), abs=1e-5)
     assert column(found, "calibrated") == column(found, "raw")
+    assert column(found, "standardised") == [None] * 3
     assert column(found, "length_adjusted") == column(found, "std") == [None] * 3
     assert column(found, "p_best") == softmax(column(found, "raw"))
     assert column(found, "num_tokens") == [len(text.ids) for text in encoded]

@@ -183,7 +183,10 @@ def test_the_queue_holds_the_newest_samples_and_counts_where_a_batch_is_small():
 def test_the_published_settings_are_the_defaults():
     assert simcse.Settings().coefficient == 1.0
     assert (swav.Settings().coefficient, swav.Settings().num_prototypes()) == (0.1, 50)
-    assert swav.Settings(on="differences").num_prototypes() == 20
+    differences = swav.Settings(on="differences")
+    assert (differences.coefficient, differences.num_prototypes()) == (0.5, 20)
+    assert swav.Settings(on="differences", coefficient=0.2).coefficient == 0.2
+    assert swav.Settings(on="pairs").coefficient == 0.1
     beginning = Beginning(ModelConfig(path="none"), hidden_size=6, seed=3)
     made, again = (swav.module(beginning, settings=swav.Settings()) for _ in range(2))
     assert made.weight_KD.shape == (50, 6)

@@ -3,6 +3,8 @@
 Shapes: B pairs of a batch, T tokens, D hidden, V vocabulary.
 """
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -18,7 +20,7 @@ from tamis.models.language import LanguageHead, load_language_head
 from tamis.models.load import load_reward_model
 from tamis.models.rows.choose import choose_rows
 from tamis.models.source import quiet
-from tamis.terms.grm import Settings, columns, loss, module
+from tamis.terms.grm import Settings, columns, loss, module, reads
 from tamis.terms.likelihood import answer_log_probs, reference_log_probs
 from tamis.terms.view import Beginning, KnownPairs, Tokens
 from tamis.train.reading import read_last
@@ -223,8 +225,39 @@ def test_the_module_is_the_head_of_the_starting_model(language_models):
     assert module(beginning, settings=Settings()).weight_VD.shape == (97, 32)
 
 
+def as_reward_model(config, folder):
+    """The checkpoint of a reward model that was made from a language model."""
+    model = load_reward_model(config, seed=0, pad_token_id=PAD)
+    model.save_pretrained(folder)
+    return ModelConfig(path=str(folder))
+
+
+def test_a_reward_model_predicts_with_the_head_of_the_model_it_was_made_from(
+    known, language_models, pairs, tmp_path
+):
+    base = language_models["llama"]
+    start = as_reward_model(base, tmp_path / "start")
+    beginning = Beginning(start, hidden_size=32, seed=0)
+    named = Settings(form="dpo_reference", language_model=base.path)
+    expected = load_language_head(base)
+    assert torch.equal(module(beginning, settings=named).weight_VD, expected.weight_VD)
+    with pytest.raises(ConfigError, match=r"keeps none, name the model .* language_model"):
+        module(beginning, settings=Settings())
+    other = replace(beginning, hidden_size=64)
+    with pytest.raises(ConfigError, match="reads states of 32 numbers, and this model's have 64"):
+        module(other, settings=named)
+    wanted_N2 = expected_log_probs(base, pairs)
+    found = columns(replace(known, model=start), settings=named, seed=0)["reference"]
+    wanted_N = (wanted_N2[:, 0] - wanted_N2[:, 1]).numpy()
+    np.testing.assert_allclose(found, wanted_N, rtol=1e-4, atol=1e-4)
+    assert reads(named) == {"language_model": base.path}
+    assert reads(Settings()) == {}
+
+
 def test_the_published_settings_are_the_defaults():
     settings = Settings()
     assert (settings.coefficient, settings.beta, settings.form) == (0.01, 0.1, "sft")
     with pytest.raises(ValidationError):
         Settings(form="ppo")
+    with pytest.raises(ValidationError, match="form nll reads no beta"):
+        Settings(form="nll", beta=0.2)

@@ -11,7 +11,7 @@ from transformers import RobertaConfig
 from tamis.errors import ConfigError
 from tamis.losses.bradley_terry import bradley_terry
 from tamis.losses.plackett_luce import plackett_luce
-from tamis.models.head import output_layer
+from tamis.models.head import drop_before_head, output_layer
 from tamis.models.rows.choose import choose_rows
 from tamis.models.rows.plan import RowPlan
 from tamis.terms import simcse
@@ -71,6 +71,25 @@ def test_views_differ_while_training_and_the_scores_that_are_logged_do_not(pairs
         torch.testing.assert_close(in_first_P, scores[batch["chosen"]])
         assert not torch.equal(in_first_P, reading.chosen_P[len(pairs) :])
     assert not torch.equal(readings[0].chosen_P, readings[1].chosen_P)
+
+
+@pytest.mark.parametrize(("name", "rows"), [("llama", "shared"), ("gpt2", "padded")])
+def test_the_dropout_of_the_head_is_drawn_once_in_each_view(pairs, name, rows):
+    model, plan = in_training(DECODERS[name], rows)
+    batch = batch_of(pairs, plan=plan)
+    drop_before_head(model, frac=0.5)
+    seen = []
+    # comes after the head's own dropout
+    output_layer(model).register_forward_pre_hook(lambda _, given: seen.append(given[0].detach()))
+    reading = read_views(ViewsConfig(dropout=0.2))(model, batch)
+    first_SD = reading.vectors.views_2SD[0]
+    assert 0.1 < (first_SD == 0).float().mean() < 0.3  # what terms compare has that of views alone
+    head_2SD = seen[-1]
+    assert head_2SD.shape == reading.vectors.views_2SD.shape
+    kept = (head_2SD != 0).float().mean().item()
+    assert kept == pytest.approx(0.8 * 0.5, abs=0.08)
+    both = (head_2SD != 0).all(dim=0).float().mean().item()
+    assert both == pytest.approx((0.8 * 0.5) ** 2, abs=0.08)
 
 
 @pytest.mark.parametrize("views", [READ, INSIDE])

@@ -38,7 +38,8 @@ def write_merged(
 
     Heads are averaged like everything else. Of adapters it is the updates of the weights (B times
     A) that are averaged, never A and B apart; the result is a checkpoint without adapters. Its
-    ``mean`` and ``std`` are 0 and 1: to centre the scores of an average takes its own scores.
+    ``mean`` and ``std`` are 0 and 1, which is unknown: to centre the scores of an average takes its
+    own scores (`tamis.recipes.merging.merge_stage` records them).
 
     Args:
         members: as `open_members` returned them.

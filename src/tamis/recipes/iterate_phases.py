@@ -16,6 +16,7 @@ from tamis.policy.iterate.rounds import Rewards, Round
 from tamis.policy.rl.config import RewardConfig
 from tamis.recipes.aligning import align_stage
 from tamis.recipes.iterate_pairs import choose_stage, mix_stage
+from tamis.recipes.language import naming_language_model
 from tamis.recipes.reinforcing import rl_stage
 from tamis.recipes.sampling import sample_stage
 from tamis.recipes.stages import CHECKPOINT, PAIRS, VERDICTS, train_stage
@@ -91,13 +92,14 @@ def update(now: Round, responses: Path, *, site: Site) -> Rewards:
     made = []
     for member in range(adapt.members):
         alone = adapt.members == 1
+        base = _base(adapt, now, member=member)
         train = partial(
             train_stage,
             folder if alone else folder / f"member-{member:02d}",
             pairs=pairs,
             verdicts=verdicts,
-            model=_base(adapt, now, member=member),
-            config=_with_meta(adapt, responses),
+            model=base,
+            config=_with_meta(adapt, responses, base=base),
             seed=site.config.seed + member,
         )
         result = site.watched(f"{folder.name} {'train' if alone else f'member {member}'}", train)
@@ -201,9 +203,12 @@ def _base(adapt: AdaptConfig, now: Round, *, member: int) -> ModelConfig:
     return trained(adapt.model, now.rewards[member]).model_copy(update={"max_length": None})
 
 
-def _with_meta(adapt: AdaptConfig, responses: Path) -> TrainConfig:
+def _with_meta(adapt: AdaptConfig, responses: Path, *, base: ModelConfig) -> TrainConfig:
+    train = adapt.train
+    if base.path != adapt.model.path:
+        train = naming_language_model(train, adapt.model)
     if adapt.meta is None:
-        return adapt.train
+        return train
     meta = MetaConfig(path=str(responses), **adapt.meta.model_dump())
-    objective = adapt.train.objective.model_copy(update={"meta": meta})
-    return adapt.train.model_copy(update={"objective": objective})
+    objective = train.objective.model_copy(update={"meta": meta})
+    return train.model_copy(update={"objective": objective})

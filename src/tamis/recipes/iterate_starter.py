@@ -72,10 +72,11 @@ measure:                      # on the held-out prompts, at the start and after 
   # gold: [runs/gold-rm]      # scorers that nothing is optimised with
 
 stop:                         # null switches a rule off
-  quality_patience: 1         # rounds in a row below the best so far, by more than noise
+  quality_patience: 1         # rounds in a row below the best so far, by more than noise; gold, too
   proxy_patience: 2           # rounds in a row with a higher proxy gain and a lower quality
   kl: 50.0                    # nats a response from the start policy
   length_factor: 2.0          # responses so many times as long as at the start, or as short
+  finished_fall: 0.3          # fall of the share of responses that end before the limit
   repeated_rise: 0.2          # rise of the share of four-grams that a response repeats
   distinct_factor: 0.5        # distinct bigrams, as a part of those at the start
   spread_factor: 2.0          # disagreement of the reward models, times that about the start

@@ -15,7 +15,7 @@ from tamis.data import DataConfig
 from tamis.data.prompts import read_prompts
 from tamis.data.responses import read_responses
 from tamis.data.tables import plain_turns
-from tamis.errors import ConfigError, DataError
+from tamis.errors import ConfigError, DataError, TamisError
 from tamis.evaluate.scorers import scorer_from
 from tamis.models.source import locate
 from tamis.policy.align.demonstrations import read_demonstrations
@@ -23,6 +23,7 @@ from tamis.policy.align.fit import checked as checked_alignment
 from tamis.policy.iterate.config import ROUND, IterateConfig
 from tamis.policy.iterate.points import START, as_json
 from tamis.policy.iterate.rounds import History, Phases, run_rounds
+from tamis.policy.iterate.stopping import idle_rules
 from tamis.policy.load import load_chat_tokenizer
 from tamis.policy.rl.config import RewardConfig
 from tamis.policy.rl.fit import check_run
@@ -71,6 +72,7 @@ def iterate(config: IterateConfig, *, watcher: Watcher) -> Path:
     Every phase of a round is a stage with a directory of its own (``round-00/`` ...), so a run that
     was killed goes on where it was and comes to the same result; so do more rounds, or other
     limits. ``rounds.json`` and ``report.html`` are written after the start and after every round.
+    Where a phase fails, ``best/`` has the best policy so far.
 
     Raises:
         ConfigError, DataError: what `check_iterate` refuses, before the first stage; and what the
@@ -83,17 +85,28 @@ def iterate(config: IterateConfig, *, watcher: Watcher) -> Path:
         write_text(run / SETTINGS, yaml.safe_dump(settings, sort_keys=False, allow_unicode=True))
     pairs, verdicts = _pairs(config, run=run, watcher=watcher)
     site = Site(config, run, pairs, verdicts, watcher)
+    told: list[History] = []
+
+    def tell_and_keep(so_far: History) -> None:
+        tell(so_far, site=site)
+        told.append(so_far)
+
     phases = Phases(
         start=partial(measure_start, site=site),
         sample=partial(sample, site=site),
         update=partial(update, site=site),
         improve=partial(improve, site=site),
         measure=partial(measure_round, site=site),
-        tell=partial(tell, site=site),
+        tell=tell_and_keep,
     )
-    history = run_rounds(
-        run, policy=config.policy, num_rounds=config.rounds, phases=phases, stop=config.stop
-    )
+    try:
+        history = run_rounds(
+            run, policy=config.policy, num_rounds=config.rounds, phases=phases, stop=config.stop
+        )
+    except TamisError:
+        if told:  # a policy that ran away may be why a phase failed: the best so far is kept
+            site.watched("best", lambda: best_stage(run, history=told[-1]))
+        raise
     site.watched("best", lambda: best_stage(run, history=history))
     page = run / PAGE
     if is_main():
@@ -161,19 +174,33 @@ def tell(history: History, *, site: Site) -> None:
     """
     if not is_main() or _is_told(history, run=site.run):
         return
+    idle = _idle(history, config=site.config)
     report = {
         "points": as_json(history.points),
         "reasons": [asdict(reason) for reason in history.reasons],
         "best": asdict(history.best),
         "num_planned": history.num_planned,
         "is_over": history.is_over,
+        "idle": list(idle),
         "quality": quality_in_words(site.config),
         "judge": _judge_rows(history, run=site.run),
         "samples": _samples(history, run=site.run),
     }
     write_json(site.run / ROUNDS, report)
+    if len(history.points) == 1:
+        for sentence in idle:
+            site.watcher.say(f"note: {sentence}")
     if not history.is_over:  # the last page is written when all is done
         write_report(site.run, out=site.run / PAGE)
+
+
+def _idle(history: History, *, config: IterateConfig) -> tuple[str, ...]:
+    return idle_rules(
+        history.points[0],
+        config=config.stop,
+        max_new_tokens=config.measure.sampling.max_new_tokens,
+        members=config.reward_model.members,
+    )
 
 
 def best_stage(run: Path, *, history: History) -> StageResult:

@@ -30,6 +30,7 @@ from tamis.merge.report import (
     memorisation_report,
     warnings_of,
 )
+from tamis.models.checkpoint import record_centring
 from tamis.recipes.stages import CHECKPOINT, REPORT, source_fingerprint, training_pairs
 from tamis.runs import Stage, StageResult, fingerprint, progress, run_stage, write_json
 from tamis.types import Pair
@@ -62,8 +63,9 @@ def merge_stage(run: Path, *, merged: MergeInputs, config: MergeConfig, seed: in
     """Average reward models that were trained from the same weights: ``merge/checkpoint``.
 
     The report has the accuracy of members, of the mean of their scores and of the average, accuracy
-    on the way between members, how they differ, and what they learnt by heart. What was scored
-    before a kill is not scored again.
+    on the way between members, how they differ, and what they learnt by heart. The mean and the
+    standard deviation of the average's scores on the pairs are recorded in it, if there are some.
+    What was scored before a kill is not scored again.
 
     Raises:
         ConfigError: see `tamis.merge.members.open_members`; the method is greedy and there are no
@@ -106,6 +108,11 @@ def merge_stage(run: Path, *, merged: MergeInputs, config: MergeConfig, seed: in
             base=merged.base,
             card=_card_rows(report),
         )
+        if pairs:
+            scores_N2 = candidates.scores(weights, pairs, name=VALIDATION)
+            record_centring(
+                out / CHECKPOINT, mean=float(scores_N2.mean()), std=float(scores_N2.std())
+            )
         write_json(out / REPORT, report)
 
     return run_stage(stage, produce)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 from tamis.data.prompts import read_prompts
 from tamis.errors import ConfigError
 from tamis.evaluate.scorers import OpenedScorer, kind_of, scorer_from
+from tamis.evaluate.scorers.calibrated import calibrator_beside, check_calibrators
 from tamis.evaluate.scorers.checkpoint import checkpoint_in
 from tamis.evaluate.scorers.opening import CHECKPOINT, silent, split_name
 from tamis.metrics.ensemble import (
@@ -34,6 +36,7 @@ from tamis.serve.config import ServeConfig
 from tamis.serve.engine import Member, check_together, load_member, score_texts
 from tamis.serve.inprocess import chosen
 from tamis.serve.texts import Text, Turns
+from tamis.train.arguments import EVENTS
 from tamis.types import Message, Pair
 
 CALIBRATOR = "calibrator.json"
@@ -87,6 +90,8 @@ def rl_stage(
             work=work,
             out=out,
         )
+        if is_main() and (work / EVENTS).is_dir():
+            shutil.copytree(work / EVENTS, out / "tensorboard")
         num_left_out = sum(report["num_left_out"].values())
         if num_left_out and is_main():
             most = config.max_prompt_tokens
@@ -172,9 +177,9 @@ def check_reward(reward: RewardConfig, *, trained: int = 0) -> None:
 
     Raises:
         ConfigError: a scorer gives no score to single answers, or raw scores alone and others are
-            asked for; an ensemble of one; or one that standardises a model that does not record by
-            what.
-        DataError: a file or folder is missing.
+            asked for; an ensemble of one; one that standardises a model that does not record by
+            what; or calibrated scores of models that have no calibrator of single scores.
+        DataError: a file or folder is missing, or a calibrator is damaged.
     """
     if len(reward.scorers) + trained == 1 and reward.ensemble != "mean":
         raise ConfigError(
@@ -188,6 +193,8 @@ def check_reward(reward: RewardConfig, *, trained: int = 0) -> None:
             f"which is {reward.which}: only checkpoints have such rewards, found "
             f"{', '.join(reward.scorers)}"
         )
+    if reward.which == "calibrated":
+        _check_calibrated(reward, trained=trained)
     ensemble = Ensemble(reward.ensemble, penalty=reward.penalty)
     if ensemble.members == "raw" and reward.which != "standardised":
         return
@@ -204,6 +211,16 @@ def check_reward(reward: RewardConfig, *, trained: int = 0) -> None:
             f"which is standardised, and no mean and standard deviation of scores are recorded in "
             f"{', '.join(unknown)}; expected checkpoints of `tamis train`, or choose raw"
         )
+
+
+def _check_calibrated(reward: RewardConfig, *, trained: int) -> None:
+    if trained:
+        raise ConfigError(
+            "which is calibrated: reward models that a run trains itself have no calibrator; "
+            "choose standardised or raw"
+        )
+    paths = _checkpoints(reward.scorers) or []
+    check_calibrators({path: calibrator_beside(Path(path)) for path in paths})
 
 
 def _checkpoints(scorers: Sequence[str]) -> list[str] | None:

@@ -12,10 +12,12 @@ from tamis.data.read import is_hub_id
 from tamis.errors import DataError
 from tamis.merge.config import MergeConfig, WarmConfig
 from tamis.models.config import ModelConfig
+from tamis.recipes.language import naming_language_model
 from tamis.recipes.merging import MergeInputs, has_gold, merge_stage
 from tamis.recipes.stages import CHECKPOINT, train_stage
 from tamis.runs import StageResult
-from tamis.train.config import AdapterConfig, TrainConfig
+from tamis.train.assemble import term_needs
+from tamis.train.config import AdapterConfig, TrainConfig, ViewsConfig
 
 WARM, PROBE = "warm", "probe"
 MAX_SEED = 2**31
@@ -70,9 +72,26 @@ def member_plans(train: TrainConfig, warm: WarmConfig, *, seed: int) -> list[Mem
 
 
 def probe_plan(train: TrainConfig, warm: WarmConfig) -> TrainConfig:
-    """Return how the head is trained alone, before the members."""
+    """Return how the head is trained alone, before the members.
+
+    That is by the base loss and the terms that read scores alone: what else there is acts on the
+    trunk, which is frozen here.
+    """
+    wanted = train.objective
+    of_scores = {
+        name: content for name, content in wanted.terms.items() if not term_needs(name, content)
+    }
+    objective = wanted.model_copy(
+        update={
+            "base_coefficient": wanted.base_coefficient or 1.0,
+            "terms": of_scores,
+            "views": ViewsConfig(),
+            "meta": None,
+        }
+    )
     return train.model_copy(
         update={
+            "objective": objective,
             "lora": AdapterConfig(part="head"),
             "epochs": warm.probe_epochs,
             "learning_rate": warm.probe_learning_rate,
@@ -109,7 +128,8 @@ def warm_steps(wanted: WarmRun) -> list[Step]:
             "revision": None,
         }
     )
-    plans = member_plans(wanted.train, wanted.warm, seed=wanted.seed)
+    train = naming_language_model(wanted.train, wanted.model)
+    plans = member_plans(train, wanted.warm, seed=wanted.seed)
     first = _train(
         wanted,
         folder / PROBE,

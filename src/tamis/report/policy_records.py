@@ -81,7 +81,8 @@ class Sample:
 class RoundsReport:
     """``rounds.json``; ``quality`` says what rounds are compared by, "" where by nothing.
 
-    ``judge`` has the counts of the judge by round: name, win, tie, lose and further figures.
+    ``idle`` says what no rule can notice. ``judge`` has the counts of the judge by round: name,
+    win, tie, lose and further figures.
     """
 
     points: list[Point]
@@ -90,5 +91,6 @@ class RoundsReport:
     is_over: bool
     quality: str = ""
     reasons: list[Reason] = field(default_factory=list)
+    idle: list[str] = field(default_factory=list)
     samples: list[Sample] = field(default_factory=list)
     judge: list[dict[str, Any]] = field(default_factory=list)

@@ -54,6 +54,8 @@ def _rounds(report: RoundsReport) -> Section:
         blocks.append(Bullets(sentences, title="Why the rounds stopped"))
     elif report.is_over:
         blocks.append(Text("No rule stopped the rounds: all that were planned were run."))
+    if report.idle:
+        blocks.append(Bullets(tuple(report.idle), title="What no rule can notice here"))
     blocks.append(_table(report))
     if report.judge:
         blocks.append(_judge_table(report.judge))

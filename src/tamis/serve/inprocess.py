@@ -17,6 +17,7 @@ from typing import Any, Literal, final
 import numpy as np
 
 from tamis.errors import ConfigError, DataError, shorten
+from tamis.evaluate.scorers.calibrated import check_calibrators
 from tamis.metrics.ensemble import Ensemble
 from tamis.serve.config import ServeConfig
 from tamis.serve.engine import Member, Scores, check_together, load_member, score_texts
@@ -50,13 +51,15 @@ class Rewards:
         """Load the models.
 
         Raises:
-            ConfigError: one cannot be loaded, gives a score that is not finite, or does not record
-                what the ensemble standardises by.
+            ConfigError: one cannot be loaded, gives a score that is not finite, does not record
+                what the ensemble standardises by, or has no calibrator where one is asked for.
         """
         config = ServeConfig(max_batch_tokens=settings.batch_tokens)
         self._settings = settings
         self._members: list[Member] = [load_member(path, config) for path in settings.checkpoints]
         check_together(self._members, settings.ensemble)
+        if settings.which == "calibrated":
+            check_calibrators({member.name: member.calibrator for member in self._members})
         self._one_at_a_time = threading.Lock()
 
     def scores(self, texts: Sequence[Text]) -> Scores:

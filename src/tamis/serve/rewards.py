@@ -70,6 +70,10 @@ class Candidate(BaseModel):
 
     index: int
     raw: float = Field(description="the score of the model, or of the ensemble")
+    standardised: float | None = Field(
+        description="raw in standard deviations above the mean that the checkpoint records (of "
+        "several, each by its own); null where one records none"
+    )
     calibrated: float | None = Field(
         description="after the calibrator (raw without one); null where it calibrates gaps only"
     )
@@ -175,6 +179,7 @@ def _body(desk: Desk, scores: Scores, *, principles: Sequence[str]) -> dict[str,
         {
             "index": index,
             "raw": float(raw),
+            "standardised": _number(scores.standardised_N, index),
             "calibrated": _number(scores.calibrated_N, index),
             "length_adjusted": _number(scores.adjusted_N, index),
             "std": _number(scores.std_N, index),

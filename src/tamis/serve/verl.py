@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, final
 
 from tamis.errors import ConfigError, DataError
+from tamis.serve.engine import Scores
 from tamis.serve.inprocess import CHECKPOINT_VARIABLE, RewardSettings, loaded, texts_of
 
 PROMPTS = ("prompt", "messages", "question")
@@ -46,7 +47,8 @@ def compute_score(
     """Return the reward of a response, or of each response of a batch (names in the plural).
 
     A reward is ``score`` (raw, what verl trains on), ``probability`` (that the response is
-    preferred to one with the model's mean score) and ``truncated`` (0 or 1).
+    preferred to one with the model's mean score), ``truncated`` (0 or 1) and, where the checkpoint
+    records by what, ``standardised`` (the score in standard deviations above the mean).
 
     Args:
         data_source: not read.
@@ -88,9 +90,15 @@ def _rewards(
             score=float(scores.raw_N[number]),
             probability=float(scores.probability_N[number]),
             truncated=float(scores.truncated_N[number]),
+            **_standardised(scores, number),
         )
         for number in range(len(solutions))
     ]
+
+
+def _standardised(scores: Scores, number: int) -> dict[str, float]:
+    values_N = scores.standardised_N
+    return {} if values_N is None else {"standardised": float(values_N[number])}
 
 
 def _prompt(info: Mapping[str, Any] | None, number: int) -> Any:

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from typing import Literal, cast
 
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-from tamis.errors import ConfigError
+from tamis.errors import ConfigError, shorten
+from tamis.models.config import ModelConfig
 from tamis.models.language import LanguageHead, load_language_head
 from tamis.terms.likelihood import answer_log_probs, reference_log_probs
 from tamis.terms.view import Beginning, Columns, KnownPairs, Need, TermSettings, View
@@ -31,6 +32,22 @@ class Settings(TermSettings):
     beta: float = Field(
         0.1, gt=0, description="what log-probabilities are multiplied with; not read by form nll"
     )
+    language_model: str | None = Field(
+        None,
+        description="whose language model head predicts where training starts from a reward "
+        "model, which keeps none of its own; None = the model that training starts from",
+    )
+
+    @model_validator(mode="after")
+    def _check_beta(self) -> Settings:
+        if self.form == "nll" and "beta" in self.model_fields_set:
+            raise ValueError("form nll reads no beta; leave beta out, or choose form sft")
+        return self
+
+
+def reads(settings: Settings) -> dict[str, str]:
+    """Return the model whose head predicts, where it is another one."""
+    return {} if settings.language_model is None else {"language_model": settings.language_model}
 
 
 def needs(settings: Settings) -> set[Need]:  # noqa: ARG001
@@ -38,13 +55,28 @@ def needs(settings: Settings) -> set[Need]:  # noqa: ARG001
     return {"tokens"}
 
 
-def module(beginning: Beginning, *, settings: Settings) -> LanguageHead:  # noqa: ARG001
-    """Return the language model head of the model that training starts from.
+def module(beginning: Beginning, *, settings: Settings) -> LanguageHead:
+    """Return the language model head of the model that training starts from, or of another.
 
     Raises:
-        ConfigError: the model is no decoder, or has no such head.
+        ConfigError: the model is no decoder, or has no such head, or one for other states.
     """
-    return load_language_head(beginning.model)
+    source = _language_model(beginning.model, settings)
+    try:
+        head = load_language_head(source)
+    except ConfigError as error:
+        raise ConfigError(
+            f"term grm needs a language model head: {error}; where training starts from a reward "
+            "model, which keeps none, name the model that it was made from: language_model"
+        ) from error
+    width = beginning.hidden_size if head.weight_VD is None else head.weight_VD.shape[1]
+    if width != beginning.hidden_size:
+        raise ConfigError(
+            f"term grm: the language model head of {shorten(source.path)} reads states of {width} "
+            f"numbers, and this model's have {beginning.hidden_size}; choose the model that "
+            "it was made from"
+        )
+    return head
 
 
 def loss(view: View, *, settings: Settings) -> Tensor:
@@ -101,8 +133,17 @@ def columns(known: KnownPairs, *, settings: Settings, seed: int) -> Columns:  # 
         return {}
     if known.model is None:
         raise ConfigError("form dpo_reference compares with the model that training starts from")
-    reference_N2 = reference_log_probs(known, model=known.model)
+    head = None
+    if settings.language_model is not None:
+        head = _language_model(known.model, settings)
+    reference_N2 = reference_log_probs(known, model=known.model, head=head)
     return {"reference": reference_N2[:, 0] - reference_N2[:, 1]}
+
+
+def _language_model(start: ModelConfig, settings: Settings) -> ModelConfig:
+    if settings.language_model is None:
+        return start
+    return start.model_copy(update={"path": settings.language_model, "revision": None})
 
 
 def _cost(log_prob_B: Tensor, settings: Settings) -> Tensor:

@@ -18,8 +18,13 @@ from transformers import PreTrainedModel
 
 from tamis.models.config import ModelConfig
 from tamis.models.encoded import CHUNK_PAIRS, distinct_sides
-from tamis.models.language import LanguageHead, language_head, next_log_probs
-from tamis.models.load import load_language_model, to_accelerator
+from tamis.models.language import (
+    LanguageHead,
+    language_head,
+    load_language_head,
+    next_log_probs,
+)
+from tamis.models.load import load_language_model, load_trunk, to_accelerator
 from tamis.models.rows.padded import length_batches, pad_right
 from tamis.models.source import locate
 from tamis.models.tokenise import EncodedPair
@@ -70,17 +75,20 @@ def answer_log_probs(
     return zero_B.index_add(0, pair_Q, log_prob_U[place_Q])
 
 
-def reference_log_probs(known: KnownPairs, *, model: ModelConfig) -> NDArray[np.float32]:
+def reference_log_probs(
+    known: KnownPairs, *, model: ModelConfig, head: ModelConfig | None = None
+) -> NDArray[np.float32]:
     """Return what `answer_log_probs` is for both sides under a frozen language model, [N, 2].
 
     It is computed in the type of its weights, 512 pairs at a time, each of which is written to
-    ``known.work`` when it is done, under a hash of the model and of the ids.
+    ``known.work`` when it is done, under a hash of the models and of the ids. The language model
+    head is that of ``head`` where the model has none.
 
     Raises:
         ConfigError: the model cannot be loaded, is no decoder or has no language model head.
     """
     starts = range(0, len(known.encoded), CHUNK_PAIRS)
-    model_key = _model_key(model)
+    model_key = " ".join(_model_key(one) for one in (model, head) if one is not None)
     scorer: tuple[PreTrainedModel, LanguageHead] | None = None
     parts: list[NDArray[np.float32]] = []
     with progress("reading answers", total=len(known.encoded)) as advance:
@@ -88,14 +96,18 @@ def reference_log_probs(known: KnownPairs, *, model: ModelConfig) -> NDArray[np.
             pairs = known.encoded[start : start + CHUNK_PAIRS]
             path = known.work / f"log-probs-{_chunk_key(pairs, model_key)}.npy"
             if not path.is_file():
-                scorer = scorer or _load(model)
+                scorer = scorer or _load(model, head)
                 write_array(path, _of_chunk(*scorer, pairs))
             parts.append(np.load(path))
             advance(len(pairs))
     return np.concatenate(parts)
 
 
-def _load(config: ModelConfig) -> tuple[PreTrainedModel, LanguageHead]:
+def _load(config: ModelConfig, head: ModelConfig | None) -> tuple[PreTrainedModel, LanguageHead]:
+    if head is not None:
+        trunk = load_trunk(config)
+        to_accelerator(trunk)
+        return trunk, load_language_head(head).to(trunk.device)
     model = load_language_model(config)
     to_accelerator(model)
     return model, language_head(model, path=config.path)

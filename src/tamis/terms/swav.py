@@ -6,29 +6,34 @@ Shapes: B pairs of a batch, N samples, K prototypes, Q queued samples, D hidden.
 from __future__ import annotations
 
 import math
-from typing import cast
+from typing import Any, cast
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn.functional import log_softmax, normalize
 
 from tamis.terms.contrast import On, cosines, sample_set
 from tamis.terms.view import Beginning, Need, TermSettings, View
 
-# number of prototypes as published, by what is compared
+# as published, by what is compared
 PROTOTYPES: dict[On, int] = {"pairs": 50, "differences": 20}
+COEFFICIENTS: dict[On, float] = {"pairs": 0.1, "differences": 0.5}
 QUEUE_FACTOR = 2
 
 
 class Settings(TermSettings):
-    """Settings of the term ``swav``; on differences the published coefficient is 0.5."""
+    """Settings of the term ``swav``; what is left out is as published for ``on``."""
 
-    coefficient: float = Field(0.1, ge=0, description="what the term is multiplied with")
+    coefficient: float = Field(
+        COEFFICIENTS["pairs"],
+        ge=0,
+        description="what the term is multiplied with; left out: 0.1 (pairs), 0.5 (differences)",
+    )
     on: On = Field(
         "pairs",
         description="pairs: what is assigned are texts; differences: chosen minus rejected, and "
-        "its negation; published with coefficient 0.5",
+        "its negation",
     )
     prototypes: int | None = Field(
         None, ge=2, description="number of prototypes; None = 50 (pairs), 20 (differences)"
@@ -44,6 +49,13 @@ class Settings(TermSettings):
         description="samples of earlier batches that take part in the codes where a batch has "
         "fewer than there are prototypes; None = twice as many as prototypes",
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _published(cls, content: Any) -> Any:
+        if not isinstance(content, dict) or content.get("on") not in COEFFICIENTS:
+            return content
+        return {"coefficient": COEFFICIENTS[content["on"]], **content}
 
     def num_prototypes(self) -> int:
         """Return the number of prototypes, the published one where none was given."""

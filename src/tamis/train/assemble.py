@@ -145,9 +145,7 @@ def _check_ranking(train: TrainConfig, *, is_ranking: bool) -> None:
 
 
 def _settings(name: str, content: Mapping[str, TermValue]) -> TermSettings:
-    kind = plugins.offered("term", name, "Settings")
-    if not (isinstance(kind, type) and issubclass(kind, TermSettings)):
-        raise ConfigError(f"term {name!r} lacks a class Settings made from TermSettings")
+    kind = settings_kind(name)
     try:
         return kind.model_validate(dict(content))
     except ValidationError as error:
@@ -162,6 +160,29 @@ def _settings(name: str, content: Mapping[str, TermValue]) -> TermSettings:
         raise ConfigError(
             f"key {where!r} is {shorten(problem['input'])}: {problem['msg']}"
         ) from error
+
+
+def term_needs(name: str, content: Mapping[str, TermValue]) -> frozenset[Need]:
+    """Return what a term of a recipe reads beside scores.
+
+    Raises:
+        ConfigError: there is no such term or setting.
+    """
+    return _needs(name, _settings(name, content))
+
+
+def settings_kind(name: str) -> type[TermSettings]:
+    """Return the class of a term's settings.
+
+    Raises:
+        ConfigError: there is no such term, or it has no such class.
+    """
+    with _at(WHERE):
+        plugins.load("term", name)
+    kind = plugins.offered("term", name, "Settings")
+    if not (isinstance(kind, type) and issubclass(kind, TermSettings)):
+        raise ConfigError(f"term {name!r} lacks a class Settings made from TermSettings")
+    return kind
 
 
 def _maker(name: str, settings: TermSettings) -> Callable[[KnownPairs, int], Columns]:

@@ -56,7 +56,8 @@ def _read_vectors(
 ) -> tuple[Reading, Tensor]:
     """Return scores, and what the output layer read of each sequence, float32 [S, D]."""
     inputs: list[Tensor] = []
-    hook = layer.register_forward_pre_hook(lambda _, given: inputs.append(given[0]))
+    # before the layer's own dropout, if any: what is read here goes through it in each view
+    hook = layer.register_forward_pre_hook(lambda _, given: inputs.append(given[0]), prepend=True)
     try:
         reading = read_last(model, batch)
     finally:

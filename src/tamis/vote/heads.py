@@ -14,6 +14,7 @@ Shape legend: N pairs, K voters, H heads of a voter, B pairs of a step, D featur
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -137,26 +138,43 @@ def train_voter(
     num_steps = epoch_steps(num_pairs, config=config) * config.epochs
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1.0 - step / num_steps)
     rng = np.random.default_rng([seed, voter])
-    for _ in range(config.epochs):
-        order_N = torch.from_numpy(rng.permutation(num_pairs))
-        for order_B in torch.split(order_N, config.batch_size):
-            weights_DH.grad = _gradient(
-                weights_DH.detach(),
-                diff[order_B],
-                asked_3BH=asked_3NH[:, order_B],
-                seen_BH=sees_NH[order_B],
-                l2=config.l2,
-            )
-            optimizer.step()
-            schedule.step()
-            if advance is not None:
-                advance(1)
+    with _one_thread():
+        for _ in range(config.epochs):
+            order_N = torch.from_numpy(rng.permutation(num_pairs))
+            for order_B in torch.split(order_N, config.batch_size):
+                weights_DH.grad = _gradient(
+                    weights_DH.detach(),
+                    diff[order_B],
+                    asked_3BH=asked_3NH[:, order_B],
+                    seen_BH=sees_NH[order_B],
+                    l2=config.l2,
+                )
+                optimizer.step()
+                schedule.step()
+                if advance is not None:
+                    advance(1)
     return np.ascontiguousarray(weights_DH.detach().numpy().T)
 
 
 def epoch_steps(num_pairs: int, *, config: VoteConfig) -> int:
     """Return the number of optimiser steps of a voter in one epoch."""
     return -(-num_pairs // config.batch_size)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Compute on one thread.
+
+    A step is some thirty operations of microseconds. Where anything else has a core, threads that
+    wait for each other at each of them take ten times as long as one, and on an idle machine they
+    gain nothing.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _check_members(trains_NH: Bools, *, weight_NH: NDArray[np.float32], voter: int) -> None:

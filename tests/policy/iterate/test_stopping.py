@@ -1,6 +1,6 @@
 import pytest
 
-from tamis.policy.iterate.stopping import StopConfig, best_round, noise, stop_reasons
+from tamis.policy.iterate.stopping import StopConfig, best_round, idle_rules, noise, stop_reasons
 from tamis.types import Interval
 
 START = {"quality": 0.5}
@@ -21,6 +21,7 @@ def test_a_healthy_run_goes_on(points):
         ("kl", {"kl": 50.1}, {"kl": 50.2}),
         ("length", {"tokens": 41.0}, {"length_factor": 2.1}),
         ("length", {"tokens": 9.0}, {"length_factor": 2.3}),
+        ("cut", {"finished_frac": 0.55}, {"finished_fall": 0.4}),
         ("repetition", {"repeated_frac": 0.31}, {"repeated_rise": 0.25}),
         ("diversity", {"distinct_2": 0.39}, {"distinct_factor": 0.4}),
         ("spread", {"spread_ratio": 2.1}, {"spread_factor": 2.2}),
@@ -42,7 +43,7 @@ def test_a_value_at_its_limit_is_allowed(points, own):
 
 
 def test_what_was_not_measured_stops_nothing(points):
-    nothing = {"repeated_frac": None, "distinct_2": None, "spread_ratio": None}
+    nothing = dict.fromkeys(("finished_frac", "repeated_frac", "distinct_2", "spread_ratio"))
     assert rules(points(nothing, nothing)) == []
 
 
@@ -56,6 +57,39 @@ def test_quality_within_noise_of_the_best_is_no_fall(points):
     assert rules(points(START, best, {"quality": 0.62})) == ["quality"]
     # the best so far counts, not the round before
     assert rules(points(START, best, {"quality": 0.65}, {"quality": 0.62})) == ["quality"]
+
+
+def test_gold_that_falls_beside_a_judge_stops_the_rounds(points):
+    even = {"quality": 0.5, "win_rate": 0.5}
+    fallen = points(START, even | {"gold_gain": -0.3})
+    (reason,) = stop_reasons(fallen, config=StopConfig())
+    assert reason.rule == "gold"
+    assert reason.sentence.startswith("The gold reward of the last round is below that of the st")
+    assert "-0.300 [-0.350, -0.250] after 0.000 [0.000, 0.000]" in reason.sentence
+    assert rules(fallen, quality_patience=2) == rules(fallen, quality_patience=None) == []
+    assert rules(points(START, even | {"gold_gain": -0.04})) == []
+    later = points(START, even | {"gold_gain": 0.6}, even | {"gold_gain": 0.4})
+    assert rules(later) == ["gold"]
+    # without a judge gold is the quality, and one rule is enough
+    gold = points({"quality": 0.0}, {"quality": -0.3, "gold_gain": -0.3})
+    assert rules(gold) == ["quality"]
+
+
+def test_rules_that_cannot_notice_anything_are_named(points):
+    def idle(start, **config):
+        (point,) = points(start)
+        known = {"max_new_tokens": 64, "members": 2} | config.pop("known", {})
+        return idle_rules(point, config=StopConfig(**config), **known)
+
+    assert idle(START) == ()
+    cut = START | {"tokens": 60.0, "finished_frac": 0.2}
+    long, few = idle(cut)
+    assert "have 60 tokens and are cut at 64, so they cannot become 2 times as long" in long
+    assert "20% of the responses of the start policy end before that limit" in few
+    assert idle(cut, length_factor=None, finished_fall=0.1) == ()
+    assert "measure.judge" in idle({})[0]
+    assert "disagree" in idle(START, known={"members": 1})[0]
+    assert idle(START, known={"members": 1}, spread_factor=None) == ()
 
 
 def test_a_proxy_that_rises_while_quality_falls_stops_the_rounds(points):
@@ -134,6 +168,8 @@ def test_a_round_that_a_rule_objected_to_is_not_kept_and_the_rule_is_named(point
 def test_the_start_is_kept_where_no_round_is_better_and_doubt_is_told(points):
     kept = best_round(points(START, {"quality": 0.4}))
     assert (kept.name, kept.sentence[:25]) == ("start", "The start policy is kept:")
+    # an estimate of the KL may be below 0; of the same quality the start is kept all the same
+    assert best_round(points(START, {"quality": 0.5, "kl": -0.01})).name == "start"
     doubtful = best_round(points(START, {"quality": 0.54}))
     assert doubtful.name == "round-00"
     assert "not above the start policy" in doubtful.sentence

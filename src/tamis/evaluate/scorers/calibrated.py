@@ -147,6 +147,25 @@ def asked_of(identity: Mapping[str, Any]) -> dict[str, Any]:
     return {name: identity.get(name) for name in AS_IT_IS}
 
 
+def check_calibrators(known: Mapping[str, Calibrator | None]) -> None:
+    """Refuse models, by name, that have no calibrated scores of single answers.
+
+    Raises:
+        ConfigError: one has no calibrator, or one that calibrates gaps between answers alone.
+    """
+    for name, calibrator in known.items():
+        if calibrator is None:
+            raise ConfigError(
+                f"{name}: no {CALIBRATOR} there, so there are no calibrated scores; "
+                "`tamis calibrate` fits one, or choose raw"
+            )
+        if calibrator.needs_pairs:
+            raise ConfigError(
+                f"{name}: its calibrator (method {calibrator.method}) calibrates gaps between two "
+                "answers, not single scores; fit another with `tamis calibrate`, or choose raw"
+            )
+
+
 def calibrator_beside(
     folder: Path, *, weights: str | None = None, asked: Mapping[str, Any] | None = None
 ) -> Calibrator | None:

@@ -23,7 +23,7 @@ from tamis.models.load import to_accelerator
 from tamis.models.tokenise import NO_LIMIT
 from tamis.policy.align.assemble import Assembled
 from tamis.policy.align.brought import EncodedTexts, encode_brought, with_reference
-from tamis.policy.align.config import AlignConfig
+from tamis.policy.align.config import CORRECTED, AlignConfig
 from tamis.policy.align.dataset import PolicySet, policy_set
 from tamis.policy.align.implied import HeldOut, held_out_set, kept, read_held_out
 from tamis.policy.align.view import Brought
@@ -129,6 +129,11 @@ def make_material(
         smoothing=config.label_smoothing,
         work=work,
     )
+    if config.loss == CORRECTED and (data.target_N != 1).any():
+        raise ConfigError(
+            f"loss is {CORRECTED}, which allows for wrong labels, and the verdicts have targets "
+            "that are neither 0 nor 1 and allow for them already; choose soft, or other verdicts"
+        )
     known = KnownPairs(
         encoded=data.encoded,
         pairs=select_pairs(pairs, data.source_N),

@@ -7,7 +7,7 @@ sentence why it would stop, or nothing. The thresholds are our own defaults; the
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from pydantic import Field
@@ -23,13 +23,16 @@ class StopConfig(Config):
         1,
         ge=1,
         description="so many rounds in a row with a quality below the best so far, by more than "
-        "the noise of both",
+        "the noise of both; beside a judge, the gold reward alike",
     )
     kl: float | None = Field(
         50.0, gt=0, description="KL divergence from the start policy, in nats a response"
     )
     length_factor: float | None = Field(
         2.0, gt=1, description="responses so many times as long as at the start, or as short"
+    )
+    finished_fall: float | None = Field(
+        0.3, gt=0, lt=1, description="fall of the share of responses that end before the limit"
     )
     repeated_rise: float | None = Field(
         0.2, gt=0, description="rise of the share of four-grams that a response repeats"
@@ -91,15 +94,48 @@ def stop_reasons(points: Sequence[RoundPoint], *, config: StopConfig) -> tuple[R
     if len(points) < 2:
         return ()
     found = {
-        "quality": _quality_falls(points, config.quality_patience),
+        "quality": _falls(points, _QUALITY, config.quality_patience),
+        "gold": _falls(points, _GOLD, config.quality_patience),
         "proxy": _proxy_parts(points, config.proxy_patience),
         "kl": _kl_is_high(points[-1], config.kl),
         "length": _length_drifts(points, config.length_factor),
+        "cut": _fewer_finish(points, config.finished_fall),
         "repetition": _text_repeats(points, config.repeated_rise),
         "diversity": _words_recur(points, config.distinct_factor),
         "spread": _members_part(points[-1], config.spread_factor),
     }
     return tuple(Reason(rule, sentence) for rule, sentence in found.items() if sentence)
+
+
+def idle_rules(
+    start: RoundPoint, *, config: StopConfig, max_new_tokens: int, members: int
+) -> tuple[str, ...]:
+    """Return what no rule will notice, in sentences, once the start policy was measured.
+
+    Args:
+        start: its point.
+        config: the thresholds.
+        max_new_tokens: the limit that held-out responses are cut at.
+        members: reward models of a round.
+    """
+    found = []
+    if start.quality is None and (config.quality_patience or config.proxy_patience):
+        found.append("no quality is measured (measure.judge, measure.gold), so none can fall")
+    longest, factor = start.tokens.value, config.length_factor
+    if factor is not None and longest * factor > max_new_tokens:
+        found.append(
+            f"responses of the start policy have {longest:.0f} tokens and are cut at "
+            f"{max_new_tokens}, so they cannot become {factor:g} times as long"
+        )
+    finished, fall = start.finished_frac, config.finished_fall
+    if finished is not None and fall is not None and finished <= fall:
+        found.append(
+            f"{100 * finished:.0f}% of the responses of the start policy end before that limit, so "
+            f"this share cannot fall by {100 * fall:g} points"
+        )
+    if members == 1 and config.spread_factor is not None:
+        found.append("one reward model a round cannot disagree with itself (reward_model.members)")
+    return tuple(found)
 
 
 def best_round(points: Sequence[RoundPoint], *, reasons: Sequence[Reason] = ()) -> Best:
@@ -126,7 +162,10 @@ def best_round(points: Sequence[RoundPoint], *, reasons: Sequence[Reason] = ()) 
         why = f"the last {'one that no rule objected to' if reasons else 'round'}"
         kept = f"{_named(points[place])} is kept, {why}; no quality was measured{left_out}."
         return Best(place, points[place].name, kept)
-    top = max(known, key=lambda at: (_quality(points[at]).value, -points[at].kl.value, -at))
+    # of the same quality the start policy comes first: a KL that is measured may be below 0
+    top = max(
+        known, key=lambda at: (_quality(points[at]).value, at == 0, -points[at].kl.value, -at)
+    )
     place = top if top == 0 else _nearest(points, known, top=top)
     why = _why_best(points, place=place, top=top, rest=" of the rest" if objected else "")
     return Best(place, points[place].name, f"{why}{left_out}.")
@@ -169,18 +208,32 @@ def _why_best(points: Sequence[RoundPoint], *, place: int, top: int, rest: str) 
     return f"{sentence}; this is {'' if above else 'not '}above the start policy by more than noise"
 
 
-def _quality_falls(points: Sequence[RoundPoint], patience: int | None) -> str:
-    known = [point for point in points if point.quality is not None]
+def _gold(point: RoundPoint) -> Interval | None:
+    """Return the gold reward's gain where it is not the quality, but stands beside a judge."""
+    if point.name == START:
+        return Interval(0.0, 0.0, 0.0)
+    return None if point.win_rate is None else point.gold_gain
+
+
+# what may fall, and how a sentence calls it
+_Watched = tuple[str, Callable[[RoundPoint], Interval | None]]
+_QUALITY: _Watched = ("quality", lambda point: point.quality)
+_GOLD: _Watched = ("gold reward", _gold)
+
+
+def _falls(points: Sequence[RoundPoint], watched: _Watched, patience: int | None) -> str:
+    what, value_of = watched
+    values = [(point, value_of(point)) for point in points]
+    known = [(point, value) for point, value in values if value is not None]
     if patience is None or len(known) <= patience:
         return ""
-    best = max(known[:-patience], key=lambda point: _quality(point).value)
-    top = _quality(best)
-    late = [_quality(point) for point in known[-patience:]]
+    best, top = max(known[:-patience], key=lambda item: item[1].value)
+    late = [value for _, value in known[-patience:]]
     if not all(top.value - one.value > noise(top, one) for one in late):
         return ""
     rounds = "the last round" if patience == 1 else f"each of the last {patience} rounds"
     return (
-        f"The quality of {rounds} is below that of {_named(best, middle=True)} by more than noise: "
+        f"The {what} of {rounds} is below that of {_named(best, middle=True)} by more than noise: "
         f"{_told(late[-1])} after {_told(top)}."
     )
 
@@ -231,6 +284,16 @@ def _length_drifts(points: Sequence[RoundPoint], factor: float | None) -> str:
         return ""
     bound = f"more than {factor:g} times" if now > before else f"less than 1/{factor:g} of"
     return f"Responses have {now:.0f} tokens, {bound} the {before:.0f} of the start policy."
+
+
+def _fewer_finish(points: Sequence[RoundPoint], fall: float | None) -> str:
+    before, now = points[0].finished_frac, points[-1].finished_frac
+    if fall is None or before is None or now is None or before - now <= fall:
+        return ""
+    return (
+        f"{100 * now:.0f}% of the responses end before the limit of tokens, after "
+        f"{100 * before:.0f}% at the start; the limit is a fall of {100 * fall:g} points."
+    )
 
 
 def _text_repeats(points: Sequence[RoundPoint], rise: float | None) -> str:
