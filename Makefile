@@ -46,8 +46,9 @@ check: setup ## lint, formatting, types and layers
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench-train: setup ## training speed and memory beside TRL's RewardTrainer (about 70 minutes)
+bench-train: setup ## speed and memory beside TRL's RewardTrainer, then of each term (about 95 minutes)
 	$(BENCH_ENV) $(BIN)/python benchmarks/train.py --data $(DATA) $(OPTIONS)
+	$(if $(OPTIONS),,$(BENCH_ENV) $(BIN)/python benchmarks/terms.py --data $(DATA))
 
 bench-attention: setup ## a training step in float32, bfloat16, and with attention in float32 (about 3 minutes)
 	$(BENCH_ENV) $(BIN)/python benchmarks/attention.py --data $(DATA) $(OPTIONS)
@@ -73,7 +74,7 @@ bench-heads: setup ## time heads trained together against one by one
 bench-settings: setup ## how the defaults were chosen, on training debates (about 5 minutes)
 	$(BIN)/python benchmarks/settings.py
 
-bench-terms: setup ## what a step costs with each term (about 20 minutes)
+bench-terms: setup ## what a step costs with each term, alone (about 25 minutes)
 	$(BENCH_ENV) $(BIN)/python benchmarks/terms.py --data $(DATA) $(OPTIONS)
 
 bench-shift: setup ## rate and epochs of the shift study, on training pairs (about 45 minutes)

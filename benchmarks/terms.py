@@ -1,8 +1,8 @@
 """What a step costs with each term, beside the plain step: CPU time, and what is kept for backward.
 
-Run with `make bench-terms`. All arms live in one process and take turns on the same batches of 16
-pairs; CPU time is not stretched by other work on the machine. AdamW, float32, one thread, pairs of
-HH in random order.
+Run with `make bench-terms`, or at the end of `make bench-train`. All arms live in one process and
+take turns on the same batches of 16 pairs; CPU time is not stretched by other work on the machine.
+AdamW, float32, one thread, pairs of HH in random order.
 """
 
 from __future__ import annotations
@@ -37,9 +37,12 @@ ARMS: dict[str, dict[str, Any]] = {
     "centring": {"centring": {}},
     "pcrm": {"pcrm": {}},
     "simcse": {"simcse": {}},
+    "simcse diff": {"simcse": {"on": "differences"}},
     "swav": {"swav": {}},
+    "swav diff": {"swav": {"on": "differences"}},
     "grm sft": {"grm": {}},
     "grm dpo": {"grm": {"form": "dpo"}},
+    "grm dpo_reference": {"grm": {"form": "dpo_reference"}},
 }
 LEARNING_RATE = 1e-5
 
@@ -55,7 +58,7 @@ def main() -> None:
     with TemporaryDirectory() as folder, quiet():
         figures = _measure(options, Path(folder))
     for name, row in figures.items():
-        print(f"{name:10} {row['ratio']:.3f} x the plain step, {row['kept_mib']} MiB kept")
+        print(f"{name:17} {row['ratio']:.3f} x the plain step, {row['kept_mib']} MiB kept")
     print(json.dumps(figures))
 
 

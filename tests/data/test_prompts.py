@@ -3,7 +3,7 @@ import json
 import pytest
 
 from tamis.data import DataConfig, prepare, write_pairs
-from tamis.data.prompts import read_prompts
+from tamis.data.prompts import read_prompt_types, read_prompts
 from tamis.errors import DataError
 from tamis.types import Message
 
@@ -90,3 +90,17 @@ def test_a_file_without_one_prompt_is_refused(write, tmp_path):
         read_prompts(write({"prompt": "", "chosen": "a", "rejected": "b"}))
     with pytest.raises(DataError, match="no such file"):
         read_prompts(str(tmp_path / "none.jsonl"))
+
+
+def test_types_of_prompts_are_read_beside_them(write):
+    path = write(
+        {"prompt": "a", "prompt_type": "reasoning"},
+        {"prompt": "b"},
+        {"messages": [{"role": "user", "content": "c"}], "prompt_type": "red_teaming"},
+        {"prompt": "a", "prompt_type": "other"},
+    )
+    assert read_prompt_types(path) == {user("a"): "reasoning", user("c"): "red_teaming"}
+    assert list(read_prompt_types(path)) == [read_prompts(path)[0], read_prompts(path)[2]]
+    assert read_prompt_types(write({"prompt": "a"}, name="none.jsonl")) == {}
+    with pytest.raises(DataError, match=r"row 0 .*'prompt_type': expected a text, .* found 3"):
+        read_prompt_types(write({"prompt": "a", "prompt_type": 3}, name="number.jsonl"))

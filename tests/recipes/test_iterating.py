@@ -10,6 +10,7 @@ from iterating import RL, changed, settings_of
 from pydantic import ValidationError
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
+from verdicts import prefers_longer
 
 from tamis.data import read_pairs
 from tamis.errors import ConfigError, DataError
@@ -170,6 +171,26 @@ def test_metarm_with_eta_0_is_plain_training(whole, settings, log, tmp_path, eta
     same = all((meta[name] == weight).all() for name, weight in plain.items())
     assert same == is_plain
     assert (tmp_path / "plain" / "reward" / "train").is_dir()  # once, for all rounds
+
+
+def test_a_round_is_judged_by_an_endpoint_with_gold_beside_it(settings, server, log, tmp_path):
+    server.answer = prefers_longer
+    judge = {"by": f"{server.url}/v1#m", "rubric": "helpful"}
+    config = changed(settings, rounds=1, measure__judge=judge, measure__gold=["shortest"])
+    page = iterate(config, watcher=log.watcher())
+    report = json.loads((tmp_path / "run" / "rounds.json").read_text())
+    _, point = report["points"]
+    assert len(server.bodies) == 2 * 3  # both orders of three prompts' answers
+    assert {body["model"] for body in server.bodies} == {"m"}
+    assert point["quality"] == point["win_rate"]
+    assert point["gold_gain"] is not None
+    (row,) = report["judge"]
+    assert row["win"] + row["tie"] + row["lose"] == 3
+    assert row["first_frac"] is not None
+    assert "first place preferred" in page.read_text()
+    num = len(server.bodies)
+    iterate(config, watcher=log.watcher())
+    assert len(server.bodies) == num  # what was answered is kept
 
 
 def test_rl_with_two_members_watches_their_disagreement(settings, log, tmp_path):

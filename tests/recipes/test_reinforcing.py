@@ -17,12 +17,14 @@ from tamis.evaluate.scorers import scorer_from
 from tamis.metrics.ensemble import Ensemble
 from tamis.policy.rl.config import RewardConfig
 from tamis.policy.rl.rewards import Asked
+from tamis.principles.principle import load_principles
 from tamis.principles.scoring import score_under
 from tamis.recipes.reinforcing import (
     CALIBRATOR,
     check_reward,
     gold_score,
     guide_of,
+    reward_inputs,
     reward_score,
     rl_stage,
 )
@@ -146,6 +148,23 @@ def test_other_scorers_reward_as_well(rms):
     assert gold_score(RewardConfig(scorers=("a",))) is None
     gold = gold_score(RewardConfig(scorers=("a",), gold=("longest",), held_out=1))
     assert gold(asked()[:3]).score_N.tolist() == lengths
+
+
+def test_types_of_prompts_choose_principles_and_are_part_of_the_reward(rms, tmp_path):
+    path = tmp_path / "prompts.jsonl"
+    path.write_text('{"prompt": "Add 2 and 2.", "prompt_type": "reasoning"}\n', encoding="utf-8")
+    reward = RewardConfig(scorers=(rms[0],), draw=1)
+    guide = guide_of(reward, seed=1, prompts=path)
+    known = {text for p in load_principles() if "reasoning" in p.prompt_types for text in p.wanted}
+    prompt = (Message("user", "Add 2 and 2."),)
+    drawn = [guide.texts(step, 0, prompt)[0] in known for step in range(50)]
+    others = [guide.texts(step, 0)[0] in known for step in range(50)]
+    assert sum(drawn) > 40 > sum(others)
+    assert guide_of(reward, seed=1).texts(3, 0, prompt) == guide.texts(3, 0)
+    before = reward_inputs(reward, prompts=path)
+    path.write_text('{"prompt": "Add 2 and 2.", "prompt_type": "red_teaming"}\n', encoding="utf-8")
+    assert reward_inputs(reward, prompts=path) != before
+    assert reward_inputs(RewardConfig(scorers=(rms[0],)), prompts=path) == {}
 
 
 def test_rewards_that_cannot_be_had_are_refused(rms, tmp_path):

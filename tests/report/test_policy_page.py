@@ -135,6 +135,36 @@ def test_steps_and_looks_at_held_out_prompts_are_told_apart(whole):
     assert "raw score, mean" not in curves
 
 
+def look(step, kl, *, score, gold):
+    looked = {"score": interval(score), "gold": interval(gold), "kl": kl}
+    return {"kind": "held_out", "step": step, **looked}
+
+
+def scored_line(n, counts):
+    score = {"mean": 0.0, "std": 1.0, "edges": [-1.0, 0.0, 1.0], "counts": counts}
+    return step_line(n) | {"score": score}
+
+
+def test_rl_is_drawn_against_kl_and_by_scores(tmp_path):
+    rows = [look(0, 0.0, score=0.1, gold=0.5), *(scored_line(n, [4, 0]) for n in range(1, 11))]
+    rows += [look(10, 3.5, score=0.9, gold=0.2), *(scored_line(n, [1, 3]) for n in range(11, 21))]
+    path = tmp_path / "run" / "rl" / "watch.jsonl"
+    path.parent.mkdir(parents=True)
+    path.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    text, twin = page_of(tmp_path / "run")
+    assert list(twin["sections"]) == ["rl-kl", "steps", "rl-scores"]
+    against = twin["sections"]["rl-kl"]["data"]["RL"]
+    assert against == {"score": [[0.0, 0.1], [3.5, 0.9]], "gold": [[0.0, 0.5], [3.5, 0.2]]}
+    assert "At step 10 of RL, 3.50 nats from the start" in text
+    assert "gold reward is 0.20" in text
+    scores = twin["sections"]["rl-scores"]["data"]["RL"]
+    assert scores == {"edges": [-1.0, 0.0, 1.0], "first": [8, 0], "last": [2, 6]}
+    assert ">last tenth of the steps<" in text
+    # where the divergence is not measured there is nothing to draw it against
+    path.write_text("".join(f"{json.dumps(row | {'kl': None})}\n" for row in rows))
+    assert list(page_of(tmp_path / "run")[1]["sections"]) == ["steps", "rl-scores"]
+
+
 def test_the_start_has_no_gain_by_definition():
     zero = Interval(0.0, 0.0, 0.0)
     start = Point("start", zero, zero)

@@ -12,6 +12,8 @@ from tamis.models.tokenise import encode_pairs, load_tokenizer
 from tamis.terms.view import Beginning, KnownPairs, TermSettings, Tokens, View
 
 NAMES = plugins.available("term")
+# those that read more have a test of their own: some let no gradient through all they read
+OF_SCORES = [name for name in NAMES if plugins.offered("term", name, "needs") is None]
 SCORES = torch.tensor([-1e4, -3.0, 0.0, 0.2, 5.0, 1e4])
 
 
@@ -93,6 +95,23 @@ def test_it_is_finite_and_per_pair(name, view, settings):
     assert torch.isfinite(loss_B).all()
     assert any(slope is not None and slope.abs().max() > 0 for slope in slopes)
     assert all(torch.isfinite(slope).all() for slope in slopes if slope is not None)
+
+
+def test_its_docstring_says_what_it_costs(name):
+    assert "Cost: " in plugins.load("term", name).__doc__
+
+
+@pytest.mark.parametrize("name", OF_SCORES)
+def test_its_slopes_are_those_of_finite_differences(name, settings):
+    def of(chosen_B, rejected_B):
+        target_B = torch.tensor([1.0, 0.8, 0.5], dtype=torch.float64)
+        columns = {"bound": torch.tensor([0.5, 2.0, 4.0], dtype=torch.float64)}
+        view = View(chosen_B, rejected_B, target_B, 0 * target_B, columns)
+        return loss_of(name, view, settings)
+
+    draw = torch.Generator().manual_seed(0)
+    sides = torch.randn(2, 3, generator=draw, dtype=torch.float64).requires_grad_()
+    assert torch.autograd.gradcheck(of, tuple(sides.unbind()))
 
 
 def test_a_pair_does_not_depend_on_its_batch(name, view, settings):

@@ -16,6 +16,7 @@ from tamis.types import Conversation, Pair
 
 SAMPLE = 100  # rows by which a preference file is recognised
 WHOLE = "messages"  # may hold the answer, too
+TYPE = "prompt_type"
 
 IndexedRow = tuple[int, Mapping[str, Any]]
 
@@ -53,6 +54,27 @@ def read_prompts(path: str, *, limit: int | None = None) -> list[Conversation]:
     if not distinct:
         raise DataError(f"{path}: there is not one prompt in it; expected {'|'.join(PROMPTS)}")
     return list(distinct)
+
+
+def read_prompt_types(path: str) -> dict[Conversation, str]:
+    """Return the type of each prompt of a source, such as ``reasoning``: its ``prompt_type``.
+
+    Rows are those of `read_prompts`. Rows without a type are left out, so there may be none; of a
+    prompt that comes twice the first type counts.
+
+    Raises:
+        DataError: nothing is there, or a row has a type that is no text, or one and no prompt.
+    """
+    types: dict[Conversation, str] = {}
+    for index, values in read_rows(path):
+        row = Row(path, index, values)
+        kind = row.get(TYPE)
+        if kind is None:
+            continue
+        if not isinstance(kind, str) or not kind.strip():
+            raise row.error(TYPE, expected="a text, such as reasoning", found=kind)
+        types.setdefault(_prompt(row), kind)
+    return types
 
 
 def _preferences(sample: list[Mapping[str, Any]]) -> Convention | None:

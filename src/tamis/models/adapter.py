@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 from peft import LoraConfig
 from torch import nn
@@ -14,6 +14,8 @@ from tamis.errors import ConfigError
 from tamis.models.rows.attention import UnsupportedAttentionError
 from tamis.models.rows.forward import trunk_layers
 
+Targets = Literal["all", "attention"]
+
 
 def lora_settings(
     model: nn.Module,
@@ -21,21 +23,23 @@ def lora_settings(
     rank: int,
     target_modules: str | Sequence[str],
     alpha: int | None = None,
+    dropout: float = 0.0,
     **more: Any,
 ) -> LoraConfig:
-    """Return LoRA without dropout for a model, GPT-2's turned layers included.
+    """Return LoRA for a model, GPT-2's turned layers included.
 
     Args:
         model: what the adapter is for.
         rank: of the updates.
         target_modules: names of layers, or ``all-linear``.
         alpha: the updates are scaled by ``alpha / rank``; twice the rank unless it is given.
+        dropout: share of what the updates read that is zeroed while training.
         more: other settings of ``LoraConfig``.
     """
     return LoraConfig(
         r=rank,
         lora_alpha=2 * rank if alpha is None else alpha,
-        lora_dropout=0.0,
+        lora_dropout=dropout,
         target_modules=target_modules if isinstance(target_modules, str) else list(target_modules),
         fan_in_fan_out=any(isinstance(module, Conv1D) for module in model.modules()),
         **more,
@@ -43,20 +47,41 @@ def lora_settings(
 
 
 def adapted_layers(
-    model: PreTrainedModel, *, top_layers: int | None, setting: str
+    model: PreTrainedModel, *, top_layers: int | None, targets: Targets, setting: str
 ) -> str | list[str]:
     """Return which layers get adapters, as ``target_modules`` of `lora_settings`.
 
     Args:
         model: what the adapters are for.
         top_layers: how many layers of the trunk, counted from the last; ``None`` = all.
-        setting: what the user calls ``top_layers``.
+        targets: all linear layers, or those of the attention alone.
+        setting: where the user sets both, such as ``lora``.
 
     Raises:
-        ConfigError: the trunk has fewer layers, or none that are found.
+        ConfigError: the trunk has fewer layers, or none, or no attention, that is found.
     """
+    if targets == "attention":
+        return _of_attention(model, top_layers=top_layers, setting=setting)
     if top_layers is None:
         return "all-linear"
+    return linear_layers(model, within=_top(model, top_layers, setting=setting))
+
+
+def _of_attention(model: PreTrainedModel, *, top_layers: int | None, setting: str) -> list[str]:
+    """Return the linear layers of the attention, whose modules transformers calls so."""
+    within = model.base_model if top_layers is None else _top(model, top_layers, setting=setting)
+    parts = [m for m in within.modules() if type(m).__name__.endswith("Attention")]
+    found = dict.fromkeys(name for part in parts for name in linear_layers(model, within=part))
+    if not found:
+        raise ConfigError(
+            f"{setting}.targets is attention, and no linear layer of an attention was found in "
+            f"{type(model).__name__}; choose all"
+        )
+    return list(found)
+
+
+def _top(model: PreTrainedModel, top_layers: int, *, setting: str) -> nn.Module:
+    setting = f"{setting}.top_layers"
     kind = type(model).__name__
     try:
         layers = trunk_layers(model)
@@ -68,7 +93,7 @@ def adapted_layers(
         raise ConfigError(
             f"{setting} is {top_layers}, and this {kind} has {len(layers)}; choose at most so many"
         )
-    return linear_layers(model, within=layers[-top_layers:])
+    return layers[-top_layers:]
 
 
 def linear_layers(model: nn.Module, *, within: nn.Module) -> list[str]:

@@ -32,7 +32,13 @@ def adapters(model: PreTrainedModel, lora: AdapterConfig) -> LoraConfig | None:
     """
     if lora.rank == 0:
         return None
-    targets = adapted_layers(model, top_layers=lora.top_layers, setting="fit.lora.top_layers")
     return lora_settings(
-        model, rank=lora.rank, alpha=lora.alpha, target_modules=targets, task_type="CAUSAL_LM"
+        model,
+        rank=lora.rank,
+        alpha=lora.alpha,
+        dropout=lora.dropout,
+        target_modules=adapted_layers(
+            model, top_layers=lora.top_layers, targets=lora.targets, setting="fit.lora"
+        ),
+        task_type="CAUSAL_LM",
     )

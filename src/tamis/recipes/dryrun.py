@@ -216,7 +216,8 @@ def _model_rows(model: ModelFacts, recipe: Recipe) -> list[list[str]]:
     if lora.rank:
         top = lora.top_layers
         where = "" if top is None else f" in the last {plural(top, 'layer')}"
-        part = f"LoRA of rank {lora.rank}{where}, and the head"
+        of = " on the attention" if lora.targets == "attention" else ""
+        part = f"LoRA of rank {lora.rank}{of}{where}, and the head"
     share = f"{100 * model.num_trained / model.num_parameters:.2f}%"
     rows = [
         ["model", f"{recipe.model.path}: {model.kind}"],

@@ -75,7 +75,7 @@ def measure_round(now: Round, policy: ModelConfig, rewards: Rewards, *, site: Si
         "start": fingerprint(start),
         **model_input(policy),
         "reference": model_input(config.policy)["model"],
-        **reward_inputs(reward),
+        **reward_inputs(reward, prompts=Path(config.data.held_out)),
     }
     win_rate = _judged(now, responses, start, site=site)
     clip = config.improve.rl.reward_clip if config.improve.by == "rl" else None
@@ -90,7 +90,12 @@ def measure_round(now: Round, policy: ModelConfig, rewards: Rewards, *, site: Si
     }
     stage = Stage(now.folder / MEASURE, settings, inputs)
     kept = stage.directory / KEPT
-    rewarding = partial(rewards_as_rl, seed=config.seed, notice=site.watcher.say)
+    rewarding = partial(
+        rewards_as_rl,
+        seed=config.seed,
+        prompts=Path(config.data.held_out),
+        notice=site.watcher.say,
+    )
 
     def produce(out: Path, _: Path) -> None:
         most = config.measure.sampling.max_prompt_tokens

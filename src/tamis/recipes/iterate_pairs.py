@@ -32,6 +32,7 @@ def choose_stage(
     responses: Path,
     reward: RewardConfig,
     seed: int,
+    prompts: Path | None = None,
     notice: Callable[[str], None] = silent,
 ) -> StageResult:
     """Pair the best with the worst response to each prompt: ``choose/pairs.parquet``.
@@ -45,6 +46,7 @@ def choose_stage(
         responses: of the policy.
         reward: what rewards them.
         seed: of drawn principles.
+        prompts: the file that was answered; see `guide_of`.
         notice: takes lines for the user.
 
     Raises:
@@ -54,12 +56,12 @@ def choose_stage(
     stage = Stage(
         run / CHOOSE,
         reward_identity(reward, seed=seed),
-        {"responses": fingerprint(responses), **reward_inputs(reward)},
+        {"responses": fingerprint(responses), **reward_inputs(reward, prompts=prompts)},
     )
 
     def produce(out: Path, _: Path) -> None:
         answers = [one for one in read_sampled(str(responses)) if len(one.responses) > 1]
-        rewards = rewards_as_rl(reward, clip=None, seed=seed, notice=notice)
+        rewards = rewards_as_rl(reward, clip=None, seed=seed, prompts=prompts, notice=notice)
         scores = by_prompt(rewards(answers), answers)
         found = [
             contest

@@ -133,6 +133,7 @@ def improve(now: Round, responses: Path, rewards: Rewards, *, site: Site) -> Mod
             responses=responses,
             reward=reward_of(config, rewards),
             seed=config.seed,
+            prompts=Path(config.data.prompts),
             notice=site.watcher.say,
         ),
     )

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from tamis.data.prompts import read_prompts
+from tamis.data.prompts import read_prompt_types, read_prompts
 from tamis.errors import ConfigError
 from tamis.evaluate.scorers import OpenedScorer, kind_of, scorer_from
 from tamis.evaluate.scorers.calibrated import calibrator_beside, check_calibrators
@@ -83,7 +83,7 @@ def rl_stage(
         report = reinforce(
             found,
             policy=policy,
-            judged=judged_by(reward, seed=seed, notice=notice),
+            judged=judged_by(reward, seed=seed, prompts=prompts, notice=notice),
             reward=reward,
             config=config,
             seed=seed,
@@ -104,7 +104,13 @@ def rl_stage(
     return run_stage(stage, produce, by="all")
 
 
-def judged_by(reward: RewardConfig, *, seed: int, notice: Callable[[str], None] = silent) -> Judged:
+def judged_by(
+    reward: RewardConfig,
+    *,
+    seed: int,
+    prompts: Path | None = None,
+    notice: Callable[[str], None] = silent,
+) -> Judged:
     """Return what scores answers, loaded.
 
     Raises:
@@ -114,16 +120,19 @@ def judged_by(reward: RewardConfig, *, seed: int, notice: Callable[[str], None] 
     return Judged(
         reward_score(reward, notice=notice),
         gold_score(reward, notice=notice),
-        guide_of(reward, seed=seed),
+        guide_of(reward, seed=seed, prompts=prompts),
     )
 
 
-def guide_of(reward: RewardConfig, *, seed: int) -> Guide:
+def guide_of(reward: RewardConfig, *, seed: int, prompts: Path | None = None) -> Guide:
     """Return the principles that answers are scored under.
+
+    Those that name the type of a prompt (its ``prompt_type`` in the file ``prompts``) are drawn
+    more often for it.
 
     Raises:
         ConfigError: an unknown name, or fewer principles than are drawn.
-        DataError: the file of principles cannot be read.
+        DataError: the file of principles or of prompts cannot be read.
     """
     if not (reward.principles or reward.draw):
         return Guide()
@@ -134,6 +143,7 @@ def guide_of(reward: RewardConfig, *, seed: int) -> Guide:
         tuple(choose_principles(known, ())),
         reward.draw,
         seed,
+        read_prompt_types(str(prompts)) if prompts is not None and reward.draw else {},
     )
     guide.texts(0, 0)  # says at once where there are too few
     return guide
@@ -334,13 +344,17 @@ def reward_identity(reward: RewardConfig, *, seed: int) -> dict[str, Any]:
     }
 
 
-def reward_inputs(reward: RewardConfig) -> dict[str, str]:
-    """Return the fingerprints of calibrators, where rewards depend on them."""
+def reward_inputs(reward: RewardConfig, *, prompts: Path | None = None) -> dict[str, str]:
+    """Return the fingerprints of calibrators and of prompts, where rewards depend on them."""
+    types = {}
+    if prompts is not None and reward.draw:
+        types["prompts"] = source_fingerprint(str(prompts))
     if reward.which in ("raw", "standardised"):
-        return {}
+        return types
     paths = [Path(path) / CALIBRATOR for path in _checkpoints(reward.scorers) or ()]
-    return {
+    calibrators = {
         f"calibrator {number}": fingerprint(path)
         for number, path in enumerate(paths)
         if path.is_file()
     }
+    return types | calibrators

@@ -6,6 +6,7 @@ Shapes: R responses of all prompts.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -26,6 +27,7 @@ def rewards_as_rl(
     *,
     clip: float | None,
     seed: int,
+    prompts: Path | None = None,
     notice: Callable[[str], None] = silent,
 ) -> Rewards:
     """Return what rewards responses: ensemble, unit, principles and shape are those of ``reward``.
@@ -38,19 +40,21 @@ def rewards_as_rl(
         reward: as for `rl_stage`.
         clip: ``reward_clip`` of the run, or ``None``.
         seed: of drawn principles.
+        prompts: the file that they are of; see `guide_of`.
         notice: takes lines for the user.
 
     The function that is returned raises:
         ConfigError: a model cannot be loaded, or see `reward_score`.
         DataError: a response cannot be scored, or its shape counts and is not known.
     """
-    guide, shape = guide_of(reward, seed=seed), Shape(reward.shaping, clip)
+    guide = guide_of(reward, seed=seed, prompts=prompts)
+    shape = Shape(reward.shaping, clip)
     known: dict[int, tuple[Sequence[Sampled], Floats]] = {}
 
     def rewards(answers: Sequence[Sampled]) -> Floats:
         if id(answers) not in known:
             asked = [
-                Asked(one.prompt, response or NOTHING, guide.texts(HELD_OUT, number))
+                Asked(one.prompt, response or NOTHING, guide.texts(HELD_OUT, number, one.prompt))
                 for number, one in enumerate(answers)
                 for response in one.responses
             ]

@@ -124,6 +124,8 @@ train:
     rank: 0                   # above 0: LoRA; the checkpoint is merged, the adapter kept beside it
     # alpha: 16               # scale of the adapters (default: 2 x rank)
     # top_layers: 4           # adapters in the last 4 layers alone, and the head (default: in all)
+    targets: all              # or attention: adapters on the linear layers of the attention alone
+    dropout: 0.0              # share of what adapters read that is zeroed while training
     # quantise: nf4           # the frozen trunk in 4 bits, QLoRA; needs bitsandbytes (default none)
     part: all                 # without LoRA; or head: the head alone, on a frozen trunk
     head_dropout: 0.0         # share of the head's inputs that is zeroed while training

@@ -6,9 +6,10 @@ from pathlib import Path
 
 from tamis.report.blocks import Section
 from tamis.report.policy_records import RoundsReport
+from tamis.report.policy_rl import rl_kl_section, rl_scores_section
 from tamis.report.policy_rounds import rounds_sections
 from tamis.report.policy_single import single_sections
-from tamis.report.policy_steps import steps_section
+from tamis.report.policy_steps import rows_of_runs, steps_section
 from tamis.report.read import load_record
 
 ROUNDS = "rounds.json"
@@ -22,10 +23,10 @@ def policy_sections(run: Path) -> list[Section]:
         DataError: a file is damaged.
     """
     report = load_record(run / ROUNDS, RoundsReport)
-    steps = steps_section(run)
+    rows_of = rows_of_runs(run)
+    makers = (rl_kl_section, steps_section, rl_scores_section)
+    steps = [part for make in makers if (part := make(rows_of)) is not None] if rows_of else []
     found = single_sections(run) if report is None else rounds_sections(report)
-    if steps is None:
-        return found
     # samples are the longest part, and come last
     place = next((at for at, part in enumerate(found) if part.anchor == "samples"), len(found))
-    return [*found[:place], steps, *found[place:]]
+    return [*found[:place], *steps, *found[place:]]

@@ -66,33 +66,50 @@ def over_rounds(points: Sequence[Point], *, alt: str) -> Markup:
     return line_panels([panel for panel in panels if panel is not None], style=style)
 
 
-def score_histograms(points: Sequence[Point], *, alt: str) -> Markup | None:
-    """Draw the scores of each round's responses and, as an outline, of the start's responses."""
-    known = [point for point in points if point.scores is not None]
-    if not known:
+@dataclass(frozen=True, slots=True)
+class Histogram:
+    """How many scores lie between ``edges``: of what is filled, and of what is an outline."""
+
+    title: str
+    edges: Sequence[float]
+    counts: Sequence[int]
+    outline_counts: Sequence[int]
+
+
+@dataclass(frozen=True, slots=True)
+class HistogramStyle:
+    """Names of a picture of histograms; ``name`` is that of the picture in the page."""
+
+    name: str
+    filled: str
+    outline: str
+    x_label: str
+
+
+def histograms(panels: Sequence[Histogram], *, style: HistogramStyle, alt: str) -> Markup | None:
+    """Draw histograms below each other, as shares; ``None`` where there is none."""
+    if not panels:
         return None
 
     def paint(figure: Figure) -> None:
-        grid = figure.subplots(len(known), 1, squeeze=False)[:, 0]
-        for axes, point in zip(grid, known, strict=True):
-            scores = point.scores
-            assert scores is not None
+        grid = figure.subplots(len(panels), 1, squeeze=False)[:, 0]
+        for axes, panel in zip(grid, panels, strict=True):
             axes.stairs(
-                _shares(scores.counts), scores.edges, fill=True, color=RIGHT, alpha=0.75, lw=0,
-                label="policy of the round",
+                _shares(panel.counts), panel.edges, fill=True, color=RIGHT, alpha=0.75, lw=0,
+                label=style.filled,
             )  # fmt: skip
             axes.stairs(
-                _shares(scores.start_counts), scores.edges, color=INK, lw=1.4, label="start policy"
+                _shares(panel.outline_counts), panel.edges, color=INK, lw=1.4, label=style.outline
             )
-            axes.set_title(point.label, loc="left")
+            axes.set_title(panel.title, loc="left")
             _share_axis(axes)
-        grid[-1].set_xlabel("score by the reward model of the round")
+        grid[-1].set_xlabel(style.x_label)
         handles, labels = grid[0].get_legend_handles_labels()
         figure.legend(
             handles, labels, loc="outside upper left", ncols=2, handlelength=1.4, borderaxespad=0.2
         )
 
-    return svg(paint, name="score-histograms", alt=alt, height_in=1.0 + 2.0 * len(known))
+    return svg(paint, name=style.name, alt=alt, height_in=1.0 + 2.0 * len(panels))
 
 
 @dataclass(frozen=True, slots=True)

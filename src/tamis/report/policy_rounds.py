@@ -26,7 +26,13 @@ from tamis.report.numbers import (
     percent_interval,
     plural,
 )
-from tamis.report.policy_pictures import against_kl, over_rounds, score_histograms
+from tamis.report.policy_pictures import (
+    Histogram,
+    HistogramStyle,
+    against_kl,
+    histograms,
+    over_rounds,
+)
 from tamis.report.policy_records import Point, RoundsReport, Sample
 from tamis.types import Interval
 
@@ -191,7 +197,18 @@ def _drift(report: RoundsReport) -> Section | None:
 
 def _scores(report: RoundsReport) -> Section | None:
     caption = "Scores of the responses to held-out prompts, by the reward model of each round."
-    svg = score_histograms(report.points, alt=caption)
+    shown = [(point, point.scores) for point in report.points if point.scores is not None]
+    style = HistogramStyle(
+        "score-histograms",
+        "policy of the round",
+        "start policy",
+        "score by the reward model of the round",
+    )
+    panels = [
+        Histogram(point.label, scores.edges, scores.counts, scores.start_counts)
+        for point, scores in shown
+    ]
+    svg = histograms(panels, style=style, alt=caption)
     if svg is None:
         return None
     reading = (
@@ -199,8 +216,7 @@ def _scores(report: RoundsReport) -> Section | None:
         "beyond the outline are scores that the reward model had no data for; one narrow peak is "
         "one kind of answer."
     )
-    shown = [point for point in report.points if point.scores is not None]
-    data = {point.name: asdict(point)["scores"] for point in shown}
+    data = {point.name: asdict(scores) for point, scores in shown}
     return Section("Scores", "scores", (Picture(svg, caption, reading),), data)
 
 

@@ -38,15 +38,19 @@ MEASURES: tuple[tuple[str, tuple[str, ...], bool, str], ...] = (
 )
 
 
-def steps_section(run: Path) -> Section | None:
-    """Return the section, or ``None`` where nothing was trained by RL.
+def rows_of_runs(run: Path) -> dict[str, list[dict[str, Any]]]:
+    """Return the watched lines of RL, or of each round of it, by name; nothing where there is none.
 
     Raises:
         DataError: a line is no JSON object with a step.
     """
     folders = [run / "rl", *sorted(run.glob("round-*/rl"))]
     read = {_name(folder, run=run): _lines(folder) for folder in folders}
-    rows_of = {name: rows for name, rows in read.items() if rows}
+    return {name: rows for name, rows in read.items() if rows}
+
+
+def steps_section(rows_of: Mapping[str, Rows]) -> Section | None:
+    """Return the section, or ``None`` where nothing was trained by RL."""
     panels = [panel for measure in MEASURES if (panel := _panel(rows_of, *measure)) is not None]
     if not panels:
         return None

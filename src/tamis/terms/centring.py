@@ -22,6 +22,8 @@ def loss(view: View, *, settings: Settings) -> Tensor:  # noqa: ARG001
     2023 ("Helping or Herding?"), who choose one of all equivalent Bradley-Terry models by it, at a
     coefficient of 0.01; equal to ``center_rewards_coefficient`` of TRL where all weights are 1.
 
+    Cost: nothing that can be measured, and no memory.
+
     Args:
         view: of which only the scores are read.
         settings: not read; the coefficient is the objective's to apply.

@@ -101,6 +101,9 @@ def loss(view: View, *, settings: Settings) -> Tensor:  # noqa: ARG001
     and not tokens; a target below 1 bounds the gap on both sides, so that swapping the sides of a
     pair changes nothing (the code for DPO asks the other side to exceed the bound).
 
+    Cost: nothing that can be measured in a step, and one number a pair. The prior ``cosine`` reads
+    all texts once with its encoder, before training; its vectors are on disk.
+
     Args:
         view: with the column ``bound``.
         settings: not read; the bounds have been computed from them.

@@ -127,7 +127,10 @@ def _with_adapters(model: PreTrainedModel, lora: AdapterConfig, *, seed: int) ->
         model,
         rank=lora.rank,
         alpha=lora.alpha,
-        target_modules=adapted_layers(model, top_layers=lora.top_layers, setting="lora.top_layers"),
+        dropout=lora.dropout,
+        target_modules=adapted_layers(
+            model, top_layers=lora.top_layers, targets=lora.targets, setting="lora"
+        ),
         task_type="SEQ_CLS",
         modules_to_save=[head_name(model)],
     )

@@ -13,6 +13,10 @@ Tracker = Literal["tensorboard", "trackio", "wandb"]
 TermValue = bool | int | float | str | None
 
 
+# keys of adapters that were added later, and the values at which they change nothing
+LATER_OF_LORA: dict[str, Any] = {"top_layers": None, "targets": "all", "dropout": 0.0}
+
+
 class ViewsConfig(Config):
     """Two views of each text, for terms that compare them; nothing else reads this."""
 
@@ -76,6 +80,12 @@ class AdapterConfig(Config):
         ge=1,
         description="adapters in the last so many layers alone (and the trained head); None = all",
     )
+    targets: Literal["all", "attention"] = Field(
+        "all", description="adapters on all linear layers, or on those of the attention alone"
+    )
+    dropout: float = Field(
+        0.0, ge=0, lt=1, description="share of what adapters read that is zeroed while training"
+    )
     quantise: Literal["none", "nf4"] = Field(
         "none", description="nf4 keeps the frozen trunk in 4 bits (QLoRA); needs bitsandbytes"
     )
@@ -101,6 +111,11 @@ class AdapterConfig(Config):
             raise ValueError(
                 f"top_layers is {self.top_layers} and rank is 0, which makes no adapters; choose a "
                 "rank above 0"
+            )
+        if self.rank == 0 and (self.targets != "all" or self.dropout > 0):
+            raise ValueError(
+                f"targets is {self.targets}, dropout is {self.dropout:g} and rank is 0, which "
+                "makes no adapters; choose a rank above 0"
             )
         return self
 
@@ -231,6 +246,8 @@ class TrainConfig(Config):
         settings = self.model_dump(
             exclude={"watch": {"trackers", "run_name"}, "objective": {"meta": {"path"}}}
         )
-        if self.lora.top_layers is None:
-            del settings["lora"]["top_layers"]
+        lora = settings["lora"]
+        for key, plain in LATER_OF_LORA.items():
+            if lora[key] == plain:
+                del lora[key]
         return settings

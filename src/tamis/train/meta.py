@@ -54,7 +54,8 @@ class MetaStep(TrainerCallback):
     It is first-order: nothing is differentiated twice. The trainable weights alone are moved; the
     optimiser, its state and the schedule see the original weights, which come back bit for bit.
     Dropout is off while responses are scored, so that no random number is drawn.
-    Costs a copy of the trainable weights, and forward and backward passes over the prompts.
+    Cost: forward and backward passes over the prompts; a copy of the trainable weights, beside it
+    for a moment the gradient of J, and the activations of one micro-batch of responses.
     Reference: MetaRM, arXiv 2405.00438, algorithm 1, with AdamW in place of plain descent for the
     outer update; the paper does not say which optimiser it used. The inner step is plain ascent;
     that in the metric of the outer one is ours.

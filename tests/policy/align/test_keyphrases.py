@@ -73,6 +73,21 @@ def test_too_few_words_make_no_versions():
     assert degraded_versions("all gone", ratios=(0, 1), order=[0, 1]) is None
 
 
+def test_the_control_takes_runs_as_long_as_the_phrases_are():
+    sizes = [len(phrase.words) for phrase in key_phrases(ABSTRACT)]
+    assert max(sizes) == 3
+    order = random_order(ABSTRACT, rng=np.random.default_rng(0))
+    for size in sizes:
+        run, order = order[:size], order[size:]
+        assert run == list(range(run[0], run[0] + size))
+    # with hardly any room, words are taken one by one, and none twice
+    tight = "linear equations of numbers"
+    for seed in range(20):
+        taken = random_order(tight, rng=np.random.default_rng(seed))
+        assert len(taken) == len(set(taken)) == len(key_order(tight))
+        assert set(taken) <= set(range(len(words_of(tight))))
+
+
 def test_the_control_takes_any_words_but_as_many():
     orders = [random_order(ABSTRACT, rng=np.random.default_rng(seed)) for seed in range(5)]
     assert {len(order) for order in orders} == {len(key_order(ABSTRACT))}

@@ -1,5 +1,6 @@
 """The reward function that TRL calls: principles, shape, and what is noted."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -9,6 +10,7 @@ from tamis.errors import ConfigError
 from tamis.policy.rl.config import ShapingConfig
 from tamis.policy.rl.rewards import Guide, Judged, PolicyReward, Scored, Shape
 from tamis.principles.principle import Principle, Stance
+from tamis.types import Message
 
 END = 2
 KNOWN = tuple(Principle(f"p{n}", (f"Be {n}.",), (f"Do not be {n}.",)) for n in range(9))
@@ -126,6 +128,21 @@ def test_answers_to_one_prompt_in_one_step_get_the_same_principles():
     call(reward, ["a"], numbers=[4], step=2)
     call(reward, ["a"], numbers=[4], step=3)
     assert asked[3].principles == first != asked[4].principles
+
+
+def test_principles_that_name_the_type_of_a_prompt_are_drawn_for_it():
+    asked = []
+    known = (*KNOWN, Principle("sums", ("Compute.",), ("Guess.",), 0.0, {"reasoning": 1e6}))
+    prompt = (Message("user", "Prompt 4"),)
+    guide = Guide((), known, num_drawn=1, seed=1, types={prompt: "reasoning"})
+    reward = made(lambda given: seen(given, into=asked), guide=guide)
+    for step in range(5):
+        call(reward, ["a"], numbers=[4], step=step)
+    assert [one.principles for one in asked] == [("Compute.",)] * 5
+    other = replace(guide, types={(Message("user", "another"),): "reasoning"})
+    drawn = {other.texts(step, 4, prompt) for step in range(20)}
+    assert len(drawn) > 1
+    assert ("Compute.",) not in drawn
 
 
 def test_held_out_prompts_keep_their_principles_and_the_gold_score_has_none():

@@ -114,9 +114,23 @@ def key_order(text: str) -> list[int]:
 
 
 def random_order(text: str, *, rng: np.random.Generator) -> list[int]:
-    """Return as many places of words as `key_order` does, of any words, in random order."""
-    num_words, num_key = len(words_of(text)), len(key_order(text))
-    return [int(place) for place in rng.permutation(num_words)[:num_key]]
+    """Return as many places of words as `key_order` does, in runs as long, at random places.
+
+    A run that finds no room as a whole is made of single words.
+    """
+    free_W = np.ones(len(words_of(text)), np.bool_)
+    order: list[int] = []
+    for phrase in key_phrases(text):
+        size = len(phrase.words)
+        starts = np.flatnonzero(np.lib.stride_tricks.sliding_window_view(free_W, size).all(axis=1))
+        if len(starts):
+            first = int(rng.choice(starts))
+            places = list(range(first, first + size))
+        else:
+            places = rng.choice(np.flatnonzero(free_W), size, replace=False).tolist()
+        free_W[places] = False
+        order += places
+    return order
 
 
 def _bare(word: str) -> str:

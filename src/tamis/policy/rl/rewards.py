@@ -5,7 +5,7 @@ Shapes: N answers.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, final
 
@@ -56,19 +56,26 @@ class Guide:
         known: to draw from.
         num_drawn: how many are drawn.
         seed: of the draws, which depend on it, the step and the prompt alone.
+        types: of prompts that have one; principles may be drawn more often for it.
     """
 
     fixed: tuple[Stance, ...] = ()
     known: tuple[Principle, ...] = ()
     num_drawn: int = 0
     seed: int = 0
+    types: Mapping[Conversation, str] = field(default_factory=dict)
 
-    def texts(self, step: int, number: int) -> tuple[str, ...]:
+    def texts(self, step: int, number: int, prompt: Conversation = ()) -> tuple[str, ...]:
         """Return the words of the principles for a prompt, by its number, in a step."""
         drawn: list[Stance] = []
         if self.num_drawn:
             rng = np.random.default_rng([self.seed, step + 1, number])
-            drawn = sample_principles(self.known, rng=rng, num_sampled=self.num_drawn)
+            drawn = sample_principles(
+                self.known,
+                rng=rng,
+                num_sampled=self.num_drawn,
+                prompt_type=self.types.get(prompt),
+            )
         return tuple(stance.text for stance in with_interventions(drawn, self.fixed))
 
 
@@ -188,9 +195,12 @@ class PolicyReward:
         """
         watched = bool(held_out[0])  # a batch is one or the other
         step = HELD_OUT if watched else int(trainer_state.global_step)
+        guide = self._judged.guide
         asked = [
-            Asked(_turns(prompt), _turns(completion), self._judged.guide.texts(step, at))
-            for prompt, completion, at in zip(prompts, completions, number, strict=True)
+            Asked(prompt, _turns(completion), guide.texts(step, at, prompt))
+            for prompt, completion, at in zip(
+                map(_turns, prompts), completions, number, strict=True
+            )
         ]
         scored = self._judged.score(asked)
         num_tokens_N = np.array([len(ids) for ids in completion_ids], np.float64)

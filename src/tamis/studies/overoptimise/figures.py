@@ -1,9 +1,8 @@
 """The figures of the over-optimisation study as rows of a report.
 
-Intervals of an arm's own figures are over prompts, of the mean of its seeds; those of differences
-to raw labels are over prompts and seeds, paired on both, as are their p-values (see
-`tamis.studies.intervals`). Holm's correction is over the remedies, for each figure apart; the
-references are not remedies, and are not corrected.
+Intervals are over prompts and seeds, those of differences to raw labels paired on both, as are
+their p-values (see `tamis.studies.intervals`). Holm's correction is over the remedies, for each
+figure apart; the references are not remedies, and are not corrected.
 
 Shape legend: S seeds, P prompts, K answers to each.
 """
@@ -73,7 +72,7 @@ def point_rows(arm: str, curve: Curves) -> list[Row]:
     """Tell gold and proxy reward of the best of each n."""
     return [
         {"arm": arm, "measure": measure, "n": num, "kl": float(kl)}
-        | {"value": asdict(figure.over_items())}
+        | {"value": asdict(figure.over_items_and_seeds()[0])}
         | per_seed(figure)
         for measure, values_SPJ in ((GOLD, curve.gold_SPJ), (PROXY, curve.proxy_SPJ))
         for num, kl, figure in zip(curve.sizes, curve.kl, points_of(values_SPJ), strict=True)
@@ -83,15 +82,13 @@ def point_rows(arm: str, curve: Curves) -> list[Row]:
 def figure_rows(arms: Sequence[Arm], figures: Mapping[str, Mapping[str, Figure]]) -> list[Row]:
     """Tell what is read from each curve, and how it differs from that of raw labels.
 
-    ``kind`` says whether an arm is a remedy. The figure of raw labels itself has an interval over
-    prompts and seeds too (``sure``), which says on which side of 0 it is.
+    ``kind`` says whether an arm is a remedy.
     """
     rows = []
     for arm in arms:
         for name, figure in figures[arm.name].items():
             row: Row = {"arm": arm.name, "kind": arm.kind, "figure": name}
-            row |= {"value": asdict(figure.over_items()), **per_seed(figure)}
-            row["sure"] = asdict(figure.over_items_and_seeds()[0])
+            row |= {"value": asdict(figure.over_items_and_seeds()[0]), **per_seed(figure)}
             if arm.name != RAW:
                 change = contrast(figure, figures[RAW][name])
                 row |= {"minus_raw": change["difference"], "num_above": change["num_above"]}

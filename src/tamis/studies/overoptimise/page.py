@@ -170,8 +170,8 @@ def _gold_picture(report: Report) -> Picture:
     reading = (
         f"Points are n = {nums}. Where a line falls, answers that the proxy likes more are worse. "
         f"The best of {report['sizes'][-1]} by gold itself has {number(top)}. Intervals (of raw "
-        "labels and of what was combined alone, for legibility) are over prompts, and wider than "
-        "those of differences between proxies, which pick from the same answers."
+        "labels and of what was combined alone, for legibility) are over prompts and seeds, and "
+        "wider than those of differences between proxies, which pick from the same answers."
     )
     return Picture(
         line_panels([LinePanel("gold", lines, is_share=False)], style=style),

@@ -42,7 +42,7 @@ def verdicts(report: Mapping[str, Any]) -> list[Row]:
         row: Row = {"arm": arm, "state": state_of(late)}
         if late["kind"] == REMEDY:
             row |= {"late": effect_of(late), "end": effect_of(end)}
-            row["is_worth"] = end["sure"]["low"] > 0
+            row["is_worth"] = end["value"]["low"] > 0
             row["delays"] = falls and row["late"] == "higher" and row["is_worth"]
         if arm == RAW or late["kind"] == REMEDY:
             rows.append(row)
@@ -51,9 +51,9 @@ def verdicts(report: Mapping[str, Any]) -> list[Row]:
 
 def state_of(late: Row) -> State:
     """Tell from the interval of the late gain, over prompts and seeds, where a curve goes."""
-    if late["sure"]["high"] < 0:
+    if late["value"]["high"] < 0:
         return FALLS
-    return "still gaining" if late["sure"]["low"] > 0 else "neither"
+    return "still gaining" if late["value"]["low"] > 0 else "neither"
 
 
 def effect_of(row: Row) -> Effect:

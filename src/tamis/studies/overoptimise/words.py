@@ -100,9 +100,8 @@ def how_in_words(report: Report) -> str:
         f"{report['num_answers']} answers to each of {report['num_prompts']} other prompts; what "
         "is expected of its best of n is exact for these answers. KL is log n − (n − 1) / n. Gold "
         "is in standard deviations of one answer's gold reward within its prompt, and 0 is one "
-        "answer. The seeds share the answers that proxies are trained on. Intervals of a proxy "
-        "are 95% bootstraps over prompts of the mean of all seeds; those of differences, and "
-        "p-values, count both prompts and seeds as drawn. Fixed "
+        "answer. The seeds share the answers that proxies are trained on. Intervals "
+        "and p-values count both prompts and seeds as drawn. Fixed "
         f"beforehand: a proxy is over-optimised if gold surely falls from the best of {early} to "
         f"the best of {last} (the late gain); if raw labels are, a remedy delays this if its late "
         f"gain is above theirs with p below {ALPHA} after Holm's correction over the remedies, and "
@@ -114,11 +113,11 @@ def _state(report: Report) -> str:
     nums = report["sizes"]
     late = pick(report["figures"], arm=RAW, figure=LATE)
     state = pick(report["verdicts"], arm=RAW)["state"]
-    sure = as_interval(late["sure"])
+    gain = as_interval(late["value"])
     if state == "over-optimised":
-        sure = type(sure)(-sure.value, -sure.high, -sure.low, sure.num_items)
+        gain = type(gain)(-gain.value, -gain.high, -gain.low, gain.num_items)
     return STATES[state].format(
-        early=nums[early_place(nums)], last=nums[-1], size=number_interval(sure, digits=2)
+        early=nums[early_place(nums)], last=nums[-1], size=number_interval(gain, digits=2)
     )
 
 
