@@ -131,6 +131,22 @@ def test_data_on_the_hub_are_not_looked_at(recipe):
     assert dry_run(planned, num_processes=1, num_pairs=80).schedule.num_steps == 10
 
 
+def test_columns_of_known_data_on_the_hub_are_read(recipe):
+    planned = recipe({"path": "Anthropic/hh-rlhf"})
+    found = dry_run(planned, num_processes=1)
+    told = "a hub id, not looked at: convention hh, by its published columns chosen, rejected"
+    assert value_of(found, planned, "data") == told
+    rated = recipe({"path": "llm-blender/Unified-Feedback"})
+    assert "convention rated_pairs" in value_of(dry_run(rated, num_processes=1), rated, "data")
+    for changes, problem in (
+        ({"convention": "rated_pairs"}, "conv_A_rating"),
+        ({"columns": {"prompt": "chosen"}}, "the columns"),
+    ):
+        wrong = recipe({"path": "Anthropic/hh-rlhf", **changes})
+        with pytest.raises(DataError, match=problem):
+            dry_run(wrong, num_processes=1)
+
+
 def test_a_meta_set_may_still_be_missing_and_is_read_where_it_is_there(recipe, tmp_path):
     path = tmp_path / "samples.jsonl"
     planned = recipe(objective={"meta": {"path": str(path)}})

@@ -11,6 +11,7 @@ from transformers import PreTrainedTokenizerBase
 
 from tamis.data import DataConfig, prepare
 from tamis.data.prepare import count_rows
+from tamis.data.published import as_published
 from tamis.data.read import is_hub_id
 from tamis.data.responses import read_responses
 from tamis.errors import DataError
@@ -55,7 +56,10 @@ class ModelFacts:
 
 @dataclass(frozen=True, slots=True)
 class DataFacts:
-    """What the first rows of the data say; ``num_pairs`` are those to train on, if it is known."""
+    """What the first rows of the data say, or the columns that data of the hub are known to have.
+
+    ``num_pairs`` are those to train on, if that is known.
+    """
 
     num_pairs: int | None
     found: str
@@ -168,7 +172,8 @@ def _data_facts(
     config = recipe.data
     if not Path(config.path).exists():
         if is_hub_id(config.path):
-            return DataFacts(given, NOT_LOOKED_AT)
+            published = as_published(config)
+            return DataFacts(given, ": ".join(filter(None, (NOT_LOOKED_AT, published))))
         raise DataError(f"{config.path}: no such file or directory")
     limit = min(config.limit or SAMPLE_ROWS, SAMPLE_ROWS)
     # the share of a few rows says little of all
