@@ -12,7 +12,8 @@ from tamis.train.config import ObjectiveConfig, TrainConfig
 
 PLAIN, METARM, METARM_OUTER, COMBINED = "plain", "metarm", "metarm-outer", "combined"
 MEMBER = "member"
-How = Literal["one", "member", "average", "mean", "lower"]  # the last two as in metrics.ensemble
+# the last three as in metrics.ensemble
+How = Literal["one", "member", "average", "mean", "min", "lower"]
 Meta = Literal["none", "published", "outer"]
 
 
@@ -30,8 +31,8 @@ class Arm:
             same in the metric of the ``outer`` step (see `tamis.train.meta`).
         sampler: how pairs are drawn.
         how: ``one`` model; or of several with rates and head dropouts of their own, the first
-            ``member``, the ``average`` of their weights, the ``mean`` of their scores or the
-            ``lower`` bound of it.
+            ``member``, the ``average`` of their weights, the ``mean`` of their scores, or, of
+            standardised scores, the ``min`` or the ``lower`` bound of the mean.
     """
 
     name: str
@@ -117,10 +118,14 @@ _ARMS = (
     ),
     Arm(MEMBER, "one of three models", "the first of the next three, alone", how="member"),
     Arm("warm", "WARM", "the average of three models' weights", how="average"),
+    Arm("ensemble", "ensemble, mean", "the mean of the same three models' scores", how="mean"),
+    Arm("min", "ensemble, min", "the lowest of the same scores, standardised", how="min"),
     Arm(
-        "ensemble", "ensemble, mean", "the mean of the same three, standardised scores", how="mean"
+        "lower",
+        "ensemble, mean − std",
+        "a lower bound of the same scores, standardised",
+        how="lower",
     ),
-    Arm("lower", "ensemble, mean − std", "a lower bound of the same scores", how="lower"),
     Arm(
         COMBINED,
         "MetaRM + SimCSE on differences",
@@ -134,7 +139,7 @@ ALL_ARMS = tuple(ARMS)
 FULL_ARMS = ("simcse", "swav", METARM, "grm-dpo", "grm-reference")  # dearer, or of less hope
 DEFAULT_ARMS = tuple(name for name in ARMS if name not in FULL_ARMS)
 QUICK_ARMS = (PLAIN, "simcse-diff", METARM_OUTER, COMBINED)
-TOGETHER = ("warm", "ensemble", "lower")  # of the models of which MEMBER is one
+TOGETHER = ("warm", "ensemble", "min", "lower")  # of the models of which MEMBER is one
 
 
 def arm_of(name: str) -> Arm:

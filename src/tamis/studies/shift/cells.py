@@ -71,8 +71,9 @@ class Lab:
     def scores(self, arm: Arm, *, seed: int) -> Scores:
         """Return what an arm under a seed says; it is trained once.
 
-        The scores of an ensemble's members are standardised, with the mean and the standard
-        deviation that each has on training texts.
+        Ensembles are those of the product: the mean is of scores as they are; for the others those
+        of each member are standardised, with the mean and the standard deviation that it has on
+        training texts.
 
         Raises:
             ConfigError: the training diverged, or a file cannot be written.
@@ -98,8 +99,8 @@ class Lab:
             return self.texts.scores(reward_KN[-1, :num_texts])
         if arm.how == "member":
             return self.texts.scores(members_KN[0])
-        scale = measured_scale(on_training_KT)
         ensemble = Ensemble(arm.how)
+        scale = measured_scale(on_training_KT) if ensemble.members == "standardised" else None
         return self.texts.scores(ensemble_scores(members_KN, ensemble=ensemble, scale=scale))
 
     def forget(self, *, seed: int) -> None:
