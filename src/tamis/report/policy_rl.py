@@ -16,7 +16,7 @@ from tamis.types import Interval
 
 TENTH = 10  # the first and the last tenth of the steps are compared
 MEASURES = (
-    ("score", "raw score of the reward model, held-out prompts"),
+    ("score", "raw score, held-out prompts"),
     ("gold", "gold reward, held-out prompts"),
 )
 
@@ -46,7 +46,7 @@ def rl_kl_section(rows_of: Mapping[str, Rows]) -> Section | None:
     )
     style = LineStyle("rl-kl", caption, "KL from the start, nats a response", x_axis="value")
     picture = Picture(line_panels(panels, style=style), caption, reading)
-    return Section("RL: reward against KL", "rl-kl", (picture,), data)
+    return Section("RL: reward against KL", "rl-kl", (picture,), data, caption)
 
 
 def rl_scores_section(rows_of: Mapping[str, Rows]) -> Section | None:
