@@ -1,11 +1,13 @@
 import gzip
 import json
+from dataclasses import replace
 
 import pytest
 
 from tamis.cli import main
 from tamis.report.page import TITLE
 from tamis.runs import read_json, read_parquet
+from tamis.studies import commands
 from tamis.studies.commands import fill_document, run_study_stage, sections_of
 from tamis.studies.plan import StudyPlan
 
@@ -67,6 +69,22 @@ def test_a_study_says_what_it_takes_then_writes_everything(kind, plan, data, run
     fill_document(kind, sections_of(kind, run), page=page)
     assert text in page.read_text(encoding="utf-8")
     assert sorted(path.name for path in (tmp_path / "images").iterdir()) == images
+
+
+def test_another_precision_of_the_models_is_another_study(plan, data, tmp_path, monkeypatch):
+    one = plan.model_copy(update={"seeds": (0,)})
+    told = {"plan": one, "data": data, "notice": lambda _: None}
+    assert run_study_stage("deciles", tmp_path, **told).fresh
+    study = commands.STUDIES["deciles"]
+
+    def in_bfloat16(plan, *, folder):
+        found = study.models(plan, folder=folder)
+        return {k: m.model_copy(update={"dtype": "bfloat16"}) for k, m in found.items()}
+
+    changed = replace(study, models=in_bfloat16)
+    monkeypatch.setattr(commands, "STUDIES", {**commands.STUDIES, "deciles": changed})
+    assert run_study_stage("deciles", tmp_path, **told).fresh
+    assert not run_study_stage("deciles", tmp_path, **told).fresh
 
 
 def test_quick_and_full_exclude_each_other(capsys, tmp_path):

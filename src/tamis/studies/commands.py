@@ -138,7 +138,8 @@ def run_study_stage(
     for name, some in study.pairs(material).items():
         inputs[f"pairs {name}"] = "\n".join(pair.id for pair in some)
     inputs = {label: _short(text) for label, text in inputs.items()}
-    stage = Stage(run / kind, plan.model_dump(mode="json"), inputs)
+    read = {label: model.model_dump(exclude={"path"}) for label, model in models.items()}
+    stage = Stage(run / kind, {**plan.model_dump(mode="json"), "how models are read": read}, inputs)
     notice(study.estimate(material, plan))
 
     def produce(out: Path, _: Path) -> None:
