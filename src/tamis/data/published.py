@@ -47,7 +47,7 @@ def as_published(config: DataConfig) -> str | None:
     row = PUBLISHED.get(config.path)
     if row is None:
         return None
-    ((_, renamed),) = rename_columns([(0, row)], config.columns)
+    ((_, renamed),) = rename_columns([(0, dict(row))], config.columns)
     convention = (
         recognise([renamed], config.path)
         if config.convention is None
