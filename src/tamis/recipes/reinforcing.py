@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from tamis.calibrate import CALIBRATOR, read_calibrator
 from tamis.data.prompts import read_prompt_types, read_prompts
 from tamis.errors import ConfigError
 from tamis.evaluate.scorers import OpenedScorer, kind_of, scorer_from
-from tamis.evaluate.scorers.calibrated import calibrator_beside, check_calibrators
+from tamis.evaluate.scorers.calibrated import check_calibrators
 from tamis.evaluate.scorers.checkpoint import checkpoint_in
 from tamis.evaluate.scorers.opening import CHECKPOINT, silent, split_name
 from tamis.metrics.ensemble import (
@@ -38,8 +39,6 @@ from tamis.serve.inprocess import chosen
 from tamis.serve.texts import Text, Turns
 from tamis.train.arguments import EVENTS
 from tamis.types import Message, Pair
-
-CALIBRATOR = "calibrator.json"
 
 
 def rl_stage(
@@ -230,7 +229,11 @@ def _check_calibrated(reward: RewardConfig, *, trained: int) -> None:
             "choose standardised or raw"
         )
     paths = _checkpoints(reward.scorers) or []
-    check_calibrators({path: calibrator_beside(Path(path)) for path in paths})
+    files = {path: Path(path) / CALIBRATOR for path in paths}
+    # whether it belongs to these weights is found out where they are loaded
+    check_calibrators(
+        {path: read_calibrator(file) if file.is_file() else None for path, file in files.items()}
+    )
 
 
 def _checkpoints(scorers: Sequence[str]) -> list[str] | None:
