@@ -33,7 +33,7 @@ class ShiftPlan(Config):
     )
     sizes: Sizes = Field(default_factory=Sizes, description="how much of everything is read")
     meta_ratio: float = Field(
-        1.0, ge=0, description="the inner step of MetaRM, in outer steps; not as published"
+        0.1, ge=0, description="the inner step of MetaRM, in outer steps; not as published"
     )
     scale_pairs: int = Field(
         100, ge=5, description="training pairs whose scores standardise those of an ensemble"
