@@ -119,7 +119,7 @@ def trained(talks, tmp_path_factory):
                 "max_steps": 3,
                 "epochs": 9,
                 "learning_rate": 1e-3,
-                "warmup_frac": 0.0,
+                "optimiser": {"warmup_frac": 0.0},
                 "compute": {"micro_batch_size": micro, "save_every": 3},
             }
         )

@@ -133,7 +133,12 @@ def test_server_returns_a_sigmoid_never_scores_are_raw(model_config, load_spread
 def test_train_and_serve_agree_from_the_trainer_to_a_plain_consumer(decoder, tmp_path, talks):
     """Train and serve disagree: one loss from the trainer, the scorer and a plain consumer."""
     train = TrainConfig.model_validate(
-        {"batch_size": len(talks), "max_steps": 1, "learning_rate": 1e-12, "warmup_frac": 0.0}
+        {
+            "batch_size": len(talks),
+            "max_steps": 1,
+            "learning_rate": 1e-12,
+            "optimiser": {"warmup_frac": 0.0},
+        }
     )
     report = fit(
         talks,

@@ -26,7 +26,7 @@ def rl_steps(fit, work):
 
 
 def train_steps(fit, work):
-    train = TrainConfig(warmup_frac=fit.warmup_frac)
+    train = TrainConfig(optimiser=fit.optimiser)
     steps = fit.max_steps
     return training_arguments(train, num_pairs=160, num_steps=steps, seed=0, work=work)
 
@@ -44,7 +44,7 @@ def test_max_steps_goes_before_the_epochs(steps, tmp_path):
     ("frac", "steps", "warm"), [(0.1, 1, 0), (1.0, 4, 3), (0.1, 2, 1), (0.1, 40, 4), (0.0, 9, 0)]
 )
 def test_a_run_is_never_all_warm_up(arguments, frac, steps, warm, tmp_path):
-    fit = PolicyFit(batch_size=16, max_steps=steps, warmup_frac=frac)
+    fit = PolicyFit(batch_size=16, max_steps=steps, optimiser={"warmup_frac": frac})
     assert arguments(fit, tmp_path).warmup_steps == warm
 
 

@@ -35,7 +35,7 @@ def recipe(preferences, without_weights, tmp_path):
     """Makes a recipe on 60 rows of data; keys of the training are given."""
 
     def make(data: dict[str, object] | None = None, **train: object) -> Recipe:
-        settings = {"batch_size": 8, "warmup_frac": 0.1, **train}
+        settings = {"batch_size": 8, "optimiser": {"warmup_frac": 0.1}, **train}
         return Recipe(
             out=str(tmp_path / "run"),
             model=without_weights,

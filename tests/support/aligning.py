@@ -21,7 +21,7 @@ FAST: dict[str, Any] = {
         "epochs": 100,
         "max_steps": 3,
         "learning_rate": 1e-2,
-        "warmup_frac": 0.0,
+        "optimiser": {"warmup_frac": 0.0},
     },
 }
 

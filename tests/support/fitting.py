@@ -11,9 +11,16 @@ from safetensors.torch import load_file
 from tamis.models.config import ModelConfig
 from tamis.train.config import TrainConfig
 from tamis.train.fit import fit
+from tamis.train.step_config import OptimiserConfig
 from tamis.types import Message, Pair, Verdict
 
-FAST = TrainConfig(batch_size=4, epochs=100, max_steps=4, learning_rate=1e-2, warmup_frac=0.0)
+FAST = TrainConfig(
+    batch_size=4,
+    epochs=100,
+    max_steps=4,
+    learning_rate=1e-2,
+    optimiser=OptimiserConfig(warmup_frac=0.0),
+)
 
 
 def settings(**changes: Any) -> TrainConfig:

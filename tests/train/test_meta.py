@@ -360,7 +360,11 @@ def test_the_report_has_the_spread_of_held_out_prompts_before_and_after(
 
 
 def test_the_report_says_how_long_inner_steps_were_in_outer_ones(path, llama, many, tmp_path):
-    changes = {"max_steps": 4, "learning_rate": 1e-3, "warmup_frac": 0.3}  # the first rate is 0
+    changes = {
+        "max_steps": 4,
+        "learning_rate": 1e-3,
+        "optimiser__warmup_frac": 0.3,  # the first rate is 0
+    }
     found = []
     for name, eta, unit in (("a", 2.0, "steps"), ("b", ETA, "gradient"), ("c", 0.0, "gradient")):
         train = with_meta(path, eta=eta, objective__meta__unit=unit, **changes)

@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from tamis.train.config import AdapterConfig, Tracker
+from tamis.train.step_config import OptimiserConfig
 from tamis.types import Config
 
 
@@ -28,11 +29,7 @@ class PolicyCompute(Config):
 
 
 class PolicyFit(Config):
-    """How a policy's weights are moved.
-
-    Gradients are clipped to a norm of 1; the learning rate rises linearly over the warm-up and
-    falls linearly to 0.
-    """
+    """How a policy's weights are moved."""
 
     learning_rate: float = Field(1e-6, gt=0, description="highest learning rate of AdamW")
     batch_size: int = Field(
@@ -42,10 +39,9 @@ class PolicyFit(Config):
     max_steps: int | None = Field(
         None, ge=1, description="optimiser steps, whatever epochs says; None = those of the epochs"
     )
-    warmup_frac: float = Field(
-        0.1, ge=0, le=1, description="share of the steps that warm up, never all of them"
+    optimiser: OptimiserConfig = Field(
+        default_factory=OptimiserConfig, description="schedule, weight decay, clipping"
     )
-    weight_decay: float = Field(0.0, ge=0, description="decoupled weight decay of AdamW")
     lora: AdapterConfig = Field(
         default_factory=AdapterConfig, description="low-rank adapters instead of all weights"
     )

@@ -115,8 +115,12 @@ train:
   # max_steps: 1000           # stop early
   batch_size: 16              # pairs of an optimiser step
   learning_rate: 2.0e-5
-  warmup_frac: 0.1
-  weight_decay: 0.0
+  optimiser:
+    schedule: linear          # how the rate falls after the warm-up; or cosine, inverse_sqrt
+    warmup_frac: 0.1
+    weight_decay: 0.0
+    betas: [0.9, 0.999]
+    max_grad_norm: 1.0        # longer gradients are cut to it
   sampler: shuffle            # or group: fill a batch from few prompts, score repeats once
                               # or length: fill it with pairs of similar length, pad less
                               # or prioritised: draw hard pairs more often, and weigh them less

@@ -34,6 +34,7 @@ from tamis.studies.decoder import smollm2_checkpoint
 from tamis.studies.demo import DEMO_MODEL
 from tamis.studies.demo_data import gold_pairs, labelled, one_vote_is_wrong
 from tamis.train.config import AdapterConfig, ComputeConfig, TrainConfig
+from tamis.train.step_config import OptimiserConfig
 from tamis.types import Pair
 
 GOLD, MATERIAL, MODELS = "gold", "material", "models"
@@ -118,7 +119,7 @@ def demo_iterate_config(
     )
     fit = PolicyFit(
         learning_rate=5e-4,
-        warmup_frac=0.0,
+        optimiser=OptimiserConfig(warmup_frac=0.0),
         batch_size=8,
         epochs=scale.align_epochs,
         lora=AdapterConfig(rank=8),

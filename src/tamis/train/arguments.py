@@ -12,6 +12,7 @@ from transformers import TrainingArguments
 
 from tamis.errors import ConfigError
 from tamis.train.config import TrainConfig, WatchConfig
+from tamis.train.step_config import OptimiserConfig
 
 NUM_SAVES, LEAST_SAVE_EVERY = 10, 50
 PROJECT = "tamis"
@@ -31,10 +32,11 @@ def steps_of(train: TrainConfig, *, num_pairs: int) -> int:
 def warmup_steps_of(train: TrainConfig, *, num_steps: int) -> int:
     """Return how many of the optimiser steps warm up.
 
-    >>> warmup_steps_of(TrainConfig(warmup_frac=0.03), num_steps=100)
+    >>> train = TrainConfig(optimiser=OptimiserConfig(warmup_frac=0.03))
+    >>> warmup_steps_of(train, num_steps=100)
     3
     """
-    return warmup_steps(train.warmup_frac, num_steps=num_steps)
+    return warmup_steps(train.optimiser.warmup_frac, num_steps=num_steps)
 
 
 def warmup_steps(frac: float, *, num_steps: int) -> int:
@@ -86,6 +88,20 @@ def check_trackers(watch: WatchConfig) -> None:
             )
 
 
+def adamw_arguments(optimiser: OptimiserConfig, *, num_steps: int) -> dict[str, Any]:
+    """Return the Trainer's arguments that say how AdamW moves weights in ``num_steps`` steps."""
+    beta1, beta2 = optimiser.betas
+    return {
+        "optim": "adamw_torch_fused",
+        "lr_scheduler_type": optimiser.schedule,
+        "warmup_steps": warmup_steps(optimiser.warmup_frac, num_steps=num_steps),
+        "weight_decay": optimiser.weight_decay,
+        "adam_beta1": beta1,
+        "adam_beta2": beta2,
+        "max_grad_norm": optimiser.max_grad_norm,
+    }
+
+
 def training_arguments(
     train: TrainConfig, *, num_pairs: int, num_steps: int, seed: int, work: Path
 ) -> TrainingArguments:
@@ -106,10 +122,7 @@ def training_arguments(
         per_device_eval_batch_size=1,
         train_sampling_strategy="sequential",
         learning_rate=train.learning_rate,
-        lr_scheduler_type="linear",
-        warmup_steps=warmup_steps_of(train, num_steps=num_steps),
-        weight_decay=train.weight_decay,
-        optim="adamw_torch_fused",
+        **adamw_arguments(train.optimiser, num_steps=num_steps),
         bf16=compute.autocast == "bfloat16",
         use_cpu=not has_accelerator,
         activation_checkpointing=compute.gradient_checkpointing and not trainer_shards,

@@ -6,14 +6,15 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from tamis.train.step_config import MetaConfig, PriorityConfig
+from tamis.train.step_config import MetaConfig, OptimiserConfig, PriorityConfig
 from tamis.types import Config
 
 Tracker = Literal["tensorboard", "trackio", "wandb"]
 TermValue = bool | int | float | str | None
 
 
-# keys of adapters that were added later, and the values at which they change nothing
+# keys that were added later, those of adapters among them, and values at which they change nothing
+LATER: dict[str, Any] = {"schedule": "linear", "betas": (0.9, 0.999), "max_grad_norm": 1.0}
 LATER_OF_LORA: dict[str, Any] = {"top_layers": None, "targets": "all", "dropout": 0.0}
 
 
@@ -178,11 +179,7 @@ class WatchConfig(Config):
 
 
 class TrainConfig(Config):
-    """Settings of one training run; the model and the data are named elsewhere.
-
-    Gradients are clipped to a norm of 1; the learning rate rises linearly over the warm-up and
-    falls linearly to 0.
-    """
+    """Settings of one training run; the model and the data are named elsewhere."""
 
     loss: str = Field(
         "bradley_terry", description="module of tamis.losses, or a dotted path of a module"
@@ -194,8 +191,9 @@ class TrainConfig(Config):
     max_steps: int | None = Field(None, ge=1, description="stop after so many optimiser steps")
     batch_size: int = Field(16, ge=1, description="pairs of an optimiser step, on all processes")
     learning_rate: float = Field(2e-5, gt=0, description="highest learning rate of AdamW")
-    warmup_frac: float = Field(0.1, ge=0, le=1, description="share of the steps that warm up")
-    weight_decay: float = Field(0.0, ge=0, description="decoupled weight decay of AdamW")
+    optimiser: OptimiserConfig = Field(
+        default_factory=OptimiserConfig, description="schedule, weight decay, clipping"
+    )
     sampler: Literal["shuffle", "group", "length", "prioritised"] = Field(
         "shuffle",
         description="group fills a batch from few prompts, so that repeated texts are scored "
@@ -246,8 +244,9 @@ class TrainConfig(Config):
         settings = self.model_dump(
             exclude={"watch": {"trackers", "run_name"}, "objective": {"meta": {"path"}}}
         )
-        lora = settings["lora"]
-        for key, plain in LATER_OF_LORA.items():
-            if lora[key] == plain:
-                del lora[key]
+        settings |= settings.pop("optimiser")
+        for some, later in ((settings["lora"], LATER_OF_LORA), (settings, LATER)):
+            for key, plain in later.items():
+                if some[key] == plain:
+                    del some[key]
         return settings

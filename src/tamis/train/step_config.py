@@ -1,12 +1,35 @@
-"""Settings of the MetaRM step and of the prioritised sampler."""
+"""Settings of a step: AdamW over the run, MetaRM and the prioritised sampler."""
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from tamis.types import Config
+
+
+class OptimiserConfig(Config):
+    """How AdamW moves weights over a run, beside its highest learning rate.
+
+    The rate rises linearly over the warm-up. After it, it falls to 0 at the end of the run, in a
+    line or as half a wave of the cosine; or with the inverse square root of the step, counted from
+    the warm-up's length on, which does not end at 0.
+    """
+
+    schedule: Literal["linear", "cosine", "inverse_sqrt"] = Field(
+        "linear", description="how the learning rate falls after the warm-up"
+    )
+    warmup_frac: float = Field(
+        0.1, ge=0, le=1, description="share of the steps that warm up, never all of them"
+    )
+    weight_decay: float = Field(0.0, ge=0, description="decoupled weight decay")
+    betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = Field(
+        (0.9, 0.999), description="how much of the earlier mean gradient, and square, is kept"
+    )
+    max_grad_norm: float = Field(
+        1.0, gt=0, description="longest gradient of a step; longer ones are cut to it"
+    )
 
 
 class MetaConfig(Config):

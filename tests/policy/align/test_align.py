@@ -164,7 +164,7 @@ def test_a_killed_run_ends_with_the_same_bits(llama, tmp_path, lora):
         fit__lora=lora,
         fit__max_steps=12,
         fit__compute={"save_every": 2},
-        fit__warmup_frac=0.5,
+        fit__optimiser={"warmup_frac": 0.5},
     )
     calm, victim = tmp_path / "calm", tmp_path / "victim"
     more = {"policy": llama, "config": config, "held_out": wordy(6, split="test")}

@@ -120,8 +120,13 @@ def test_published_settings_are_the_presets():
     assert preset("rpo") == {
         "beta": 0.01,
         "terms": {"rpo": {"reduction": "sum", "coefficient": 0.005}},
-        "fit": {"learning_rate": 5e-7},
+        "fit": {"learning_rate": 5e-7, "optimiser": {"schedule": "cosine"}},
     }
+    schedules = {
+        name: AlignConfig.model_validate(_named(name)).fit.optimiser.schedule for name in OBJECTIVES
+    }
+    falling = {name for name, schedule in schedules.items() if schedule == "cosine"}
+    assert falling == {"rpo", "rpo-mean", "pcrm", "pcrm-cosine"}
     rates = {
         name: AlignConfig.model_validate(_named(name)).fit.learning_rate for name in OBJECTIVES
     }

@@ -11,7 +11,7 @@ from trl.trainer.dpo_config import DPOConfig
 from tamis.errors import ConfigError
 from tamis.policy.align.config import AlignConfig
 from tamis.policy.settings import PolicyFit
-from tamis.train.arguments import PROJECT, use_one_device, warmup_steps
+from tamis.train.arguments import PROJECT, adamw_arguments, use_one_device
 
 NUM_SAVES, LEAST_SAVE_EVERY = 10, 50
 
@@ -77,11 +77,7 @@ def dpo_arguments(
         per_device_train_batch_size=micro,
         gradient_accumulation_steps=fit.batch_size // micro,
         learning_rate=fit.learning_rate,
-        lr_scheduler_type="linear",
-        warmup_steps=warmup_steps(fit.warmup_frac, num_steps=num_steps),
-        weight_decay=fit.weight_decay,
-        optim="adamw_torch_fused",
-        max_grad_norm=1.0,
+        **adamw_arguments(fit.optimiser, num_steps=num_steps),
         bf16=compute.autocast == "bfloat16",
         activation_checkpointing=compute.gradient_checkpointing,
         use_cpu=not torch.accelerator.is_available(),

@@ -64,23 +64,24 @@ class AlignConfig(Config):
         return self
 
 
+COSINE = {"schedule": "cosine"}
 # name -> settings on top of the defaults, as published where there is a publication
 OBJECTIVES: Mapping[str, Mapping[str, Any]] = {
     "dpo": {},
     "cdpo": {"label_smoothing": 0.1},
     "robust": {"loss": CORRECTED, "loss_settings": {"flip_rate": 0.1}},
     "soft": {},
-    "pcrm": {"terms": {"pcrm": {"prior": "length"}}},
-    "pcrm-cosine": {"terms": {"pcrm": {"prior": "cosine"}}},
+    "pcrm": {"terms": {"pcrm": {"prior": "length"}}, "fit": {"optimiser": COSINE}},
+    "pcrm-cosine": {"terms": {"pcrm": {"prior": "cosine"}}, "fit": {"optimiser": COSINE}},
     "rpo": {
         "beta": 0.01,
         "terms": {"rpo": {"reduction": "sum", "coefficient": 0.005}},
-        "fit": {"learning_rate": 5e-7},
+        "fit": {"learning_rate": 5e-7, "optimiser": COSINE},
     },
     "rpo-mean": {
         "beta": 0.5,
         "terms": {"rpo": {"reduction": "mean", "coefficient": 0.2}},
-        "fit": {"learning_rate": 5e-7},
+        "fit": {"learning_rate": 5e-7, "optimiser": COSINE},
     },
     "spo": {"terms": {"spo": {}}},
     "spo-random": {"terms": {"spo": {"delete": "random"}}},

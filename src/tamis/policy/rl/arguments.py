@@ -19,7 +19,7 @@ from trl.trainer.rloo_config import RLOOConfig
 from tamis.errors import ConfigError
 from tamis.policy.rl.config import RLConfig
 from tamis.runs import num_processes
-from tamis.train.arguments import PROJECT, use_one_device, warmup_steps
+from tamis.train.arguments import PROJECT, adamw_arguments, use_one_device
 
 KINDS = {"grpo": GRPOConfig, "rloo": RLOOConfig}
 NUM_SAVES, LEAST_SAVE_EVERY = 10, 10
@@ -112,11 +112,7 @@ def _steps(config: RLConfig, *, num_prompts: int, seed: int, work: Path) -> dict
         "per_device_eval_batch_size": micro,
         "gradient_accumulation_steps": num_micro,
         "learning_rate": fit.learning_rate,
-        "lr_scheduler_type": "linear",
-        "warmup_steps": warmup_steps(fit.warmup_frac, num_steps=num_steps),
-        "weight_decay": fit.weight_decay,
-        "optim": "adamw_torch_fused",
-        "max_grad_norm": 1.0,
+        **adamw_arguments(fit.optimiser, num_steps=num_steps),
         "bf16": compute.autocast == "bfloat16",
         "activation_checkpointing": compute.gradient_checkpointing,
         "use_cpu": not torch.accelerator.is_available(),
