@@ -54,6 +54,14 @@ def is_conditioned(pair: Pair) -> bool:
     return all(side[-1].content.endswith(CUE) for side in (pair.chosen, pair.rejected))
 
 
+def layout_of(pair: Pair) -> Layout | None:
+    """Return how a pair carries its principles, or ``None`` where it carries none."""
+    if not is_conditioned(pair):
+        return None
+    request = Message("user", f"{REVIEWER} {ANSWER_HEADING}")
+    return "answer_first" if pair.prompt == (request,) else "prompt_first"
+
+
 def condition(
     prompt: Conversation,
     answer: Conversation,

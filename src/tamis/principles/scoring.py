@@ -9,6 +9,7 @@ from tamis.models.checkpoint import Scorer
 from tamis.models.score import PairScores, score_pairs
 from tamis.models.tokenise import encode_conversations
 from tamis.principles.layout import Layout, condition_pairs, principle_block
+from tamis.principles.recorded import check_layout
 from tamis.types import Message, Pair
 
 
@@ -25,11 +26,13 @@ def score_under(
     is too long, it loses tokens at its start, so the principles stay whole.
 
     Raises:
-        ConfigError: the principles alone are longer than the model reads.
+        ConfigError: the principles alone are longer than the model reads, or it was trained with
+            the other layout.
         DataError: a pair carries principles already, or the template refuses it.
     """
     if not texts:
         return score_pairs(scorer.model, scorer.tokenizer, pairs, max_length=scorer.max_length)
+    check_layout(scorer.model.config, layout)
     block = (Message("user", "?"), Message("assistant", principle_block(texts)))
     (ids,) = encode_conversations(scorer.tokenizer, [block], max_length=None)
     if len(ids) >= scorer.max_length:

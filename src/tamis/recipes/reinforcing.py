@@ -30,6 +30,7 @@ from tamis.policy.rl.fit import reinforce
 from tamis.policy.rl.rewards import Asked, Guide, Judged, Score, Scored
 from tamis.principles.layout import Layout, condition, condition_pair, principle_block
 from tamis.principles.principle import choose_principles, load_principles, stance_of
+from tamis.principles.recorded import check_layout
 from tamis.recipes.scoring import check_scores_alone
 from tamis.recipes.stages import REPORT, model_input, model_settings, source_fingerprint
 from tamis.runs import Stage, StageResult, fingerprint, is_main, run_stage, write_json
@@ -152,7 +153,8 @@ def reward_score(reward: RewardConfig, *, notice: Callable[[str], None] = silent
     """Return what scores answers, loaded; checkpoints score as `tamis.reward_func` does.
 
     Raises:
-        ConfigError: a scorer cannot be loaded, or see `check_reward`.
+        ConfigError: a scorer cannot be loaded, learned principles in another layout, or see
+            `check_reward`.
         DataError: a file or folder is missing.
     """
     check_reward(reward)
@@ -248,10 +250,12 @@ def _by_engine(paths: Sequence[str], reward: RewardConfig, *, ensemble: Ensemble
     members = [load_member(path, ServeConfig()) for path in paths]
     check_together(members, ensemble)
     fitting: set[tuple[str, ...]] = set()
+    if reward.principles or reward.draw:  # says at once what is wrong
+        _check_layouts(members, reward.layout)
 
     def score(asked: Sequence[Asked]) -> Scored:
         for texts in {one.principles for one in asked} - fitting:
-            _check_block(members, texts)
+            _check_block(members, texts, layout=reward.layout)
             fitting.add(texts)
         found = score_texts(
             members, [_text(one, layout=reward.layout) for one in asked], ensemble=ensemble
@@ -269,10 +273,16 @@ def _text(one: Asked, *, layout: Layout) -> Text:
     return Turns(asked, judged, said=one.answer[-1].content)
 
 
-def _check_block(members: Sequence[Member], texts: Sequence[str]) -> None:
-    """Refuse principles that are longer than a model reads."""
+def _check_layouts(members: Sequence[Member], layout: Layout) -> None:
+    for member in members:
+        check_layout(member.scorer.model.config, layout, name=member.name)
+
+
+def _check_block(members: Sequence[Member], texts: Sequence[str], *, layout: Layout) -> None:
+    """Refuse principles that are longer than a model reads, or that it learned otherwise."""
     if not texts:
         return
+    _check_layouts(members, layout)
     block = (Message("user", "?"), Message("assistant", principle_block(texts)))
     for member in members:
         num_tokens, limit = member.encoder.count(block), member.encoder.max_length

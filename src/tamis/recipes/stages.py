@@ -39,6 +39,7 @@ from tamis.metrics.ensemble import Ensemble
 from tamis.models.config import ModelConfig
 from tamis.models.source import locate
 from tamis.models.tokenise import load_tokenizer, make_fit_check
+from tamis.principles.recorded import record_layout
 from tamis.recipes.card import complete_card
 from tamis.recipes.evidence import estimate, people_votes, trusted_file
 from tamis.recipes.policies import policy_of
@@ -172,6 +173,7 @@ def train_stage(
             report["num_left_out"]["no_verdict"] = judged.num_without
         if is_main():
             held_out = held_out_pairs(pairs)
+            record_layout(out / CHECKPOINT, judged.pairs)
             complete_card(
                 out / CHECKPOINT,
                 held_out=held_out,

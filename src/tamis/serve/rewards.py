@@ -18,6 +18,7 @@ from pydantic_core import PydanticCustomError
 from tamis.errors import ConfigError
 from tamis.principles.layout import Layout, condition, principle_block
 from tamis.principles.principle import load_principles, stance_of
+from tamis.principles.recorded import check_layout
 from tamis.serve.config import MAX_TEXTS
 from tamis.serve.desk import Desk, Desks
 from tamis.serve.engine import FloatArray, Scores, best_of
@@ -127,6 +128,8 @@ def routes(desks: Desks) -> APIRouter:
         desk = desks.find(body.model)
         try:
             principles = [stance_of(text, known).text for text in body.principles]
+            for member in desk.members if principles else ():
+                check_layout(member.scorer.model.config, body.layout, name=member.name)
         except ConfigError as error:
             raise bad_request(str(error)) from error
         prompt = conversation_of(body.messages)
