@@ -37,7 +37,7 @@ from tamis.studies.fitted import DONE, Lesson, fit_once, precision_of, probed
 from tamis.studies.shift.levels import fit_judges, shifted_levels
 from tamis.studies.shift.material import Material
 from tamis.studies.shift.plan import JUDGE, POLICY, TRAINED, ShiftPlan, shift_models, shift_plan
-from tamis.studies.shift.run import SAMPLES, STATES, read_shift, remember
+from tamis.studies.shift.ready import SAMPLES, STATES, read_shift, remember
 from tamis.studies.shift.texts import training_ids
 from tamis.train.config import TrainConfig
 from tamis.train.step_config import MetaConfig

@@ -41,7 +41,8 @@ from tamis.studies.shift.figures import results_table as shift_table
 from tamis.studies.shift.material import Material
 from tamis.studies.shift.page import shift_sections
 from tamis.studies.shift.plan import shift_models, shift_plan
-from tamis.studies.shift.run import read_shift, run_shift_study
+from tamis.studies.shift.ready import read_shift
+from tamis.studies.shift.run import run_shift_study
 from tamis.types import Config, Pair
 
 Kind = Literal["noise", "deciles", "shift", "overoptimise"]

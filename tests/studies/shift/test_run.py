@@ -1,6 +1,7 @@
 """The whole shift study on tiny models: every arm, kept cells, and a run that was stopped."""
 
 import json
+from functools import partial
 
 import numpy as np
 import pytest
@@ -14,9 +15,12 @@ from tamis.models.score import score_pairs
 from tamis.recipes.warm import member_plans
 from tamis.studies.fitted import Lesson, probed
 from tamis.studies.noise import Site
+from tamis.studies.shift import ready as ready_module
+from tamis.studies.shift import run
 from tamis.studies.shift.arms import (
     ALL_ARMS,
     ARMS,
+    COMBINED,
     DEFAULT_ARMS,
     METARM,
     METARM_OUTER,
@@ -28,7 +32,9 @@ from tamis.studies.shift.figures import results_table
 from tamis.studies.shift.material import Sizes
 from tamis.studies.shift.page import shift_sections
 from tamis.studies.shift.plan import JUDGE, POLICY, TRAINED, ShiftPlan, shift_plan
-from tamis.studies.shift.run import CELLS, STATES, read_shift, ready, run_shift_study
+from tamis.studies.shift.ready import CELLS, STATES, read_shift, ready
+from tamis.studies.shift.run import run_shift_study
+from tamis.studies.workers import Workers
 from tamis.train.config import AdapterConfig, TrainConfig
 from tamis.train.fit import fit
 from tamis.types import Verdict
@@ -101,6 +107,20 @@ def test_what_is_kept_is_not_trained_again(report, plan, site):
     assert run_shift_study(plan, read_shift(plan, data=site.data), site=site) == report
     assert sorted((site.run / CELLS).iterdir()) == cells
     assert {path: path.stat().st_mtime_ns for path in cells[1:]} == times
+
+
+@pytest.mark.slow
+def test_several_processes_compute_the_same(report, plan, site, tmp_path, monkeypatch):
+    monkeypatch.setattr(run, "Workers", partial(Workers, 2))
+    monkeypatch.setattr(ready_module, "FEW", 10)
+    apart = Site(tmp_path, site.data, site.models, site.notice)
+    some = plan.model_copy(update={"arms": (PLAIN, METARM_OUTER, "member", "warm", COMBINED)})
+    run_shift_study(some, read_shift(some, data=site.data), site=apart)
+    cells = list((tmp_path / CELLS).iterdir())
+    assert len(cells) == 4  # one for both of several models, and no probe is left
+    for path in cells:
+        np.testing.assert_allclose(np.load(path), np.load(site.run / CELLS / path.name), atol=1e-5)
+    assert len(list((tmp_path / STATES).glob("*.ids.npy"))) == 2  # a file of each process
 
 
 def test_an_ensemble_is_of_the_members_of_the_average(report, plan, site):

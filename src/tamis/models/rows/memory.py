@@ -135,16 +135,12 @@ def remember_states(
         DataError: a file in ``folder`` is damaged.
     """
     forward = _forward(model)
-    _check_first(model, first)
     texts = {ids_key(ids): tuple(ids) for ids in sequences}
     if not texts or not all(texts.values()):
         raise ConfigError("states are remembered of at least one sequence, and of no empty one")
-    of_model = _model_digest(model, first=first) if identity is None else identity
-    key = f"{FORMAT} {of_model} {first} {forward.plan.kind} {batch_tokens}"
-    name = f"states-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
+    name = _name(model, first=first, identity=identity, batch_tokens=batch_tokens)
     shards = [shard for shard in _found(folder, name) if not texts.keys().isdisjoint(shard.keys)]
-    known = {text for shard in shards for text in shard.keys}
-    missing = sorted(ids for text, ids in texts.items() if text not in known)
+    missing = _unread(texts, shards)
     with _evaluated(model), torch.inference_mode(), progress("reading", total=len(missing)) as tell:
         for start in range(0, len(missing), shard_texts):
             shard = _shard(folder, name, missing[start : start + shard_texts])
@@ -159,6 +155,29 @@ def remember_states(
         rows=rows,
         tolerance=_tolerance(model),
     )
+
+
+def unread_texts(
+    model: PreTrainedModel,
+    sequences: Sequence[Sequence[int]],
+    *,
+    first: int,
+    folder: Path,
+    identity: str | None = None,
+    batch_tokens: int = BATCH_TOKENS,
+) -> list[Ids]:
+    """Return the distinct sequences that no file has, in lexical order.
+
+    Neighbours in it begin alike, so several processes may each read a run of it, and a later
+    `remember_states` finds what they wrote. The arguments are as there.
+
+    Raises:
+        ConfigError: the model's rows are padded, or it has no such layer.
+        DataError: a file in ``folder`` is damaged.
+    """
+    name = _name(model, first=first, identity=identity, batch_tokens=batch_tokens)
+    texts = {ids_key(ids): tuple(ids) for ids in sequences}
+    return _unread(texts, _found(folder, name))
 
 
 def use_memory(model: PreTrainedModel, memory: StateMemory) -> None:
@@ -217,6 +236,20 @@ class _Shard:
     texts: Sequence[Ids]
     keys: Sequence[bytes]
     path: Path
+
+
+def _name(model: PreTrainedModel, *, first: int, identity: str | None, batch_tokens: int) -> str:
+    """Return what the names of a model's files begin with."""
+    forward = _forward(model)
+    _check_first(model, first)
+    of_model = _model_digest(model, first=first) if identity is None else identity
+    key = f"{FORMAT} {of_model} {first} {forward.plan.kind} {batch_tokens}"
+    return f"states-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
+
+
+def _unread(texts: Mapping[bytes, Ids], shards: Sequence[_Shard]) -> list[Ids]:
+    known = {text for shard in shards for text in shard.keys}
+    return sorted(ids for text, ids in texts.items() if text not in known)
 
 
 def _shard(folder: Path, name: str, texts: Sequence[Ids]) -> _Shard:

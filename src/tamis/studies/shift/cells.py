@@ -78,21 +78,16 @@ class Lab:
         Raises:
             ConfigError: the training diverged, or a file cannot be written.
         """
-        plan, num_texts = self.plan, len(self.texts.sequences)
+        num_texts = len(self.texts.sequences)
         if arm.how == "one":
-            settings = arm.train(plan.train, responses=self.responses, ratio=plan.meta_ratio)
-            reward_KN = self._kept(
+            settings = self._settings(arm)
+            reward_KN = kept_rewards(
+                self.path(arm, seed=seed),
                 lambda work: self._alone(settings, work=work, seed=seed),
-                train=settings.identity(),
-                seed=seed,
             )
             return self.texts.scores(reward_KN[0])
-        reward_KN = self._kept(
-            lambda work: self._several(work=work, seed=seed),
-            train=plan.train.identity(),
-            warm=plan.warm.model_dump(),
-            scale_pairs=plan.scale_pairs,
-            seed=seed,
+        reward_KN = kept_rewards(
+            self.path(arm, seed=seed), lambda work: self._several(work=work, seed=seed)
         )
         members_KN, on_training_KT = reward_KN[:-1, :num_texts], reward_KN[:-1, num_texts:]
         if arm.how == "average":
@@ -103,14 +98,29 @@ class Lab:
         scale = measured_scale(on_training_KT) if ensemble.members == "standardised" else None
         return self.texts.scores(ensemble_scores(members_KN, ensemble=ensemble, scale=scale))
 
+    def path(self, arm: Arm, *, seed: int) -> Path:
+        """Return the file of a cell; arms that are made of the same models share theirs."""
+        start, plan = self._probe_plan().identity(), self.plan
+        if arm.how == "one":
+            own: dict[str, Any] = {"train": self._settings(arm).identity()}
+        else:
+            own = {
+                "train": plan.train.identity(),
+                "warm": plan.warm.model_dump(),
+                "scale_pairs": plan.scale_pairs,
+            }
+        return self._path(start=start, **own, seed=seed).with_suffix(".npy")
+
+    def probe(self, *, seed: int) -> None:
+        """Train the probe that all arms of a seed start from; it is trained once."""
+        self._lesson(seed)
+
     def forget(self, *, seed: int) -> None:
         """Remove the probe of a seed, once all its arms are there: it is half a gigabyte."""
         shutil.rmtree(self._probe_folder(seed), ignore_errors=True)
 
-    def _kept(self, compute: Callable[[Path], Floats], **identity: Any) -> Floats:
-        """Return the rewards [K, N] of a file, which is written where it is new."""
-        path = self._path(start=self._probe_plan().identity(), **identity)
-        return kept_rewards(path.with_suffix(".npy"), compute)
+    def _settings(self, arm: Arm) -> TrainConfig:
+        return arm.train(self.plan.train, responses=self.responses, ratio=self.plan.meta_ratio)
 
     def _path(self, **identity: Any) -> Path:
         return cell_path(self.folder, **self.identity, **identity)

@@ -6,7 +6,7 @@ Shape legend: P prompts, K responses to each.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -82,6 +82,33 @@ def shifted_levels(
         ConfigError: a model is not there.
     """
 
+    answers = sample_levels(material, model=model, folder=folder, shifts=shifts)
+    levels: list[Level] = []
+    for degree, some in answers.of_degree.items():
+        levels += _levels(some, judges, shifts=shifts, temperature=degree)
+    levels.sort(key=lambda level: level.name.startswith("best"))
+    path, meta = folder / META, answers.meta
+    write_answers(path, best_of(meta, judges.proxy.rewards(meta), shifts.meta_best))
+    return levels, path
+
+
+@dataclass(frozen=True, slots=True)
+class LevelAnswers:
+    """What the policy answers: at each temperature, from the lowest, and to MetaRM's prompts."""
+
+    of_degree: Mapping[float, Sequence[Answers]]
+    meta: Sequence[Answers]
+
+
+def sample_levels(
+    material: Material, *, model: ModelConfig, folder: Path, shifts: Shifts = DEFAULT
+) -> LevelAnswers:
+    """Sample all answers that `shifted_levels` judges, or read those that were sampled before.
+
+    Raises:
+        ConfigError: a model is not there.
+    """
+
     def sample(prompts: Sequence[Conversation], *, temperature: float, num: int) -> list[Answers]:
         return sample_answers(
             model,
@@ -93,17 +120,12 @@ def shifted_levels(
             folder=folder,
         )
 
-    levels: list[Level] = []
+    of_degree: dict[float, list[Answers]] = {}
     for degree in sorted({*shifts.temperatures, BASE}):
         num = shifts.num * (max((1, *shifts.best)) if degree == BASE else 1)
-        answers = sample(material.shift_prompts, temperature=degree, num=num)
-        levels += _levels(answers, judges, shifts=shifts, temperature=degree)
-    levels.sort(key=lambda level: level.name.startswith("best"))
+        of_degree[degree] = sample(material.shift_prompts, temperature=degree, num=num)
     num = shifts.num * shifts.meta_best
-    answers = sample(material.meta_prompts, temperature=BASE, num=num)
-    path = folder / META
-    write_answers(path, best_of(answers, judges.proxy.rewards(answers), shifts.meta_best))
-    return levels, path
+    return LevelAnswers(of_degree, sample(material.meta_prompts, temperature=BASE, num=num))
 
 
 def fit_judges(
