@@ -41,7 +41,8 @@ from tamis.principles import Example, PrinciplesConfig, examples, judged, load_p
 from tamis.principles.layout import condition
 from tamis.principles.principle import choose_principles
 from tamis.studies.demo import DEMO_MODEL
-from tamis.train.config import TrainConfig
+from tamis.studies.fitted import precision_of
+from tamis.train.config import AdapterConfig, ComputeConfig, TrainConfig
 from tamis.train.fit import fit
 from tamis.types import Conversation, Pair, Verdict
 
@@ -117,10 +118,11 @@ def main() -> None:
         scorer = load_scorer(str(checkpoint))
         prompts = held_out(options, scorer=scorer)
         seen = list(zip(known[0].wanted, known[0].negated, strict=True))[:NUM_SEEN]
-        figures = {
-            name: flips(prompts, some, scorer=scorer, seed=options.seed)
-            for name, some in {**unseen, "wordings": seen}.items()
-        }
+        with precision_of(_settings(options), scorer.model.device.type):
+            figures = {
+                name: flips(prompts, some, scorer=scorer, seed=options.seed)
+                for name, some in {**unseen, "wordings": seen}.items()
+            }
         if "blind" in figures:
             del figures["blind"]["by_words"]
     _print(figures, num_prompts=len(prompts))
@@ -144,6 +146,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--answers", type=int, default=6, help="of an unseen prompt at most")
     parser.add_argument("--batch-size", type=int, default=8, help="examples of a step")
     parser.add_argument("--learning-rate", type=float, default=2e-4)
+    parser.add_argument("--rank", type=int, default=0, help="of adapters; 0 = all weights")
+    parser.add_argument("--top-layers", type=int, help="adapters in the last so many alone")
+    parser.add_argument("--bfloat16", action="store_true", help="compute the trunk in bfloat16")
     parser.add_argument("--seed", type=int, default=0)
     return parser.parse_args()
 
@@ -184,19 +189,26 @@ def train(
     made: Sequence[Pair], options: argparse.Namespace, *, model: ModelConfig, work: Path
 ) -> Path:
     """Train on the examples; those of one pair meet in a batch, which computes its texts once."""
-    config = TrainConfig(
-        learning_rate=options.learning_rate, batch_size=options.batch_size, sampler="group"
-    )
     fit(
         made,
         [Verdict(pair.id) for pair in made],
         model=model,
-        train=config,
+        train=_settings(options),
         seed=options.seed,
         work=work / "train",
         out=work / "checkpoint",
     )
     return work / "checkpoint"
+
+
+def _settings(options: argparse.Namespace) -> TrainConfig:
+    return TrainConfig(
+        learning_rate=options.learning_rate,
+        batch_size=options.batch_size,
+        sampler="group",
+        lora=AdapterConfig(rank=options.rank, top_layers=options.top_layers),
+        compute=ComputeConfig(autocast="bfloat16" if options.bfloat16 else "none"),
+    )
 
 
 def held_out(
