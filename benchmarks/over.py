@@ -38,8 +38,8 @@ from tamis.studies.overoptimise.labels import Labeller
 from tamis.studies.overoptimise.material import read_over
 from tamis.studies.overoptimise.plan import GOLD, POLICY, PROXY, OverPlan, over_models, over_plan
 from tamis.studies.overoptimise.pools import preferences, sample_answers
-from tamis.studies.overoptimise.run import FEATURES, SAMPLES
-from tamis.studies.overoptimise.run import SEED as GOLD_SEED
+from tamis.studies.overoptimise.ready import FEATURES, SAMPLES
+from tamis.studies.overoptimise.ready import SEED as GOLD_SEED
 from tamis.train.config import TrainConfig
 from tamis.train.step_config import MetaConfig
 from tamis.types import Pair, Verdict

@@ -91,9 +91,17 @@ def test_nobody_outlives_the_first_process(tmp_path):
     assert not any(map(is_alive, pids))
 
 
-def test_there_is_a_process_a_core_but_not_many(monkeypatch):
+def test_there_is_a_process_for_each_core_and_its_memory_but_not_many(monkeypatch):
     monkeypatch.setattr(torch.accelerator, "is_available", lambda: False)
-    for num_threads, num in ((1, 1), (2, 2), (64, MOST)):
+    for num_threads, num_gib, num in (
+        (1, 99, 1),
+        (2, 99, 2),
+        (64, 99, MOST),
+        (2, 19, 1),
+        (2, 4, 1),
+    ):
+        sizes = {"SC_PHYS_PAGES": num_gib, "SC_PAGE_SIZE": 1 << 30}
+        monkeypatch.setattr(os, "sysconf", sizes.__getitem__)
         monkeypatch.setattr(torch, "get_num_threads", lambda num_threads=num_threads: num_threads)
         assert num_processes() == num
     monkeypatch.setattr(torch.accelerator, "is_available", lambda: True)

@@ -10,32 +10,58 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
 from multiprocessing import active_children, get_context, parent_process
 from multiprocessing.connection import wait
+from pathlib import Path
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Generic, Self, TypeVar
 
 import torch
 
 from tamis.errors import ConfigError
+from tamis.models.config import ModelConfig
 from tamis.runs.memory import keep_freed_memory
+from tamis.studies.noise import Site
 
-MOST = 4  # each holds a model, and what it is trained on
+MOST = 4
+BYTES = 10 << 30  # that one may hold: a model, what it is trained on, and a pass of a large batch
 
 Item = TypeVar("Item")
+Plan = TypeVar("Plan")
+
+
+@dataclass(frozen=True, slots=True)
+class Work(Generic[Plan]):
+    """What the processes of a study are told: what it is made of, and where it works."""
+
+    plan: Plan
+    run: Path
+    data: Path | None
+    models: Mapping[str, ModelConfig]
+
+    @classmethod
+    def of(cls, plan: Plan, site: Site) -> Work[Plan]:
+        """Return that of a study; nobody is told what a process does."""
+        return cls(plan, site.run, site.data, site.models)
+
+    def site(self) -> Site:
+        """Return where it works, without anybody to tell."""
+        return Site(self.run, self.data, self.models, lambda _: None)
 
 
 def num_processes() -> int:
-    """Return how many processes share this machine: one for each core, at most 4.
+    """Return how many processes share this machine: one for each core and 10 GiB, at most 4.
 
     One alone where there is an accelerator.
     """
     if torch.accelerator.is_available():
         return 1
-    return max(1, min(MOST, torch.get_num_threads()))
+    num_fitting = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // BYTES
+    return max(1, min(MOST, torch.get_num_threads(), num_fitting))
 
 
 class Workers:

@@ -1,6 +1,7 @@
 """The whole over-optimisation study on tiny models: every arm, kept cells, a run that stopped."""
 
 import json
+from functools import partial
 
 import numpy as np
 import pytest
@@ -9,7 +10,10 @@ from tamis.errors import ConfigError
 from tamis.merge.config import WarmConfig
 from tamis.metrics.ensemble import Ensemble, Scale, ensemble_scores
 from tamis.models.config import ModelConfig
+from tamis.policy.sampling.sample import BATCH_RESPONSES
 from tamis.studies.noise import Site
+from tamis.studies.overoptimise import ready as ready_module
+from tamis.studies.overoptimise import run
 from tamis.studies.overoptimise.arms import (
     ALL_ARMS,
     ARMS,
@@ -38,8 +42,10 @@ from tamis.studies.overoptimise.plan import (
     over_plan,
 )
 from tamis.studies.overoptimise.plan import PROXY as TRAINED
-from tamis.studies.overoptimise.run import CELLS, RL, SAMPLES, run_over_study
+from tamis.studies.overoptimise.ready import CELLS, SAMPLES
+from tamis.studies.overoptimise.run import RL, run_over_study
 from tamis.studies.wanted import pick
+from tamis.studies.workers import Workers
 from tamis.train.config import TrainConfig
 from tamis.vote.config import VoteConfig
 
@@ -130,6 +136,30 @@ def test_what_is_kept_is_not_computed_again(report, plan, site, reinforcing):
     again = run_over_study(plan, material, site=site, reinforcing=reinforcing)
     assert again == report
     assert {p: p.stat().st_mtime_ns for p in site.run.rglob("*") if p.is_file()} == times
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("num_best", [8, BATCH_RESPONSES])
+def test_several_processes_compute_the_same(plan, site, tmp_path, monkeypatch, num_best):
+    monkeypatch.setattr(ready_module, "FEW", 2)
+    pools = plan.pools.model_copy(update={"num_best": num_best})
+    arms = (RAW, "metarm", WARM, ENSEMBLE)
+    some = plan.model_copy(update={"arms": arms, "pools": pools, "rl": None})
+    material = read_over(some, data=site.data)
+    found = {}
+    for num in (1, 2):
+        own = Site(tmp_path / f"{num}", site.data, site.models, site.notice)
+        monkeypatch.setattr(run, "Workers", partial(Workers, num))
+        found[num] = run_over_study(some, material, site=own)
+    alone, apart = (sorted((tmp_path / name).rglob("*")) for name in "12")
+    names = [[path.name for path in paths if path.suffix != ".npy"] for paths in (alone, apart)]
+    assert names[0] == names[1]  # the same samples
+    cells, others = (sorted((tmp_path / name / CELLS).glob("*.npy")) for name in "12")
+    assert [path.name for path in cells] == [path.name for path in others]
+    assert len(cells) == 3
+    for path, other in zip(cells, others, strict=True):
+        np.testing.assert_allclose(np.load(path), np.load(other), atol=1e-5)
+    assert found[1]["sizes"] == found[2]["sizes"]
 
 
 def test_a_study_that_lost_some_of_its_files_comes_to_the_same_report(

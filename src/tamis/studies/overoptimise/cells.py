@@ -116,6 +116,19 @@ class Lab:
             shutil.rmtree(work)
         return model
 
+    def probe(self, arm: Arm, *, seed: int) -> None:
+        """Train what all arms with the labels of this one start from; it is trained once."""
+        task = self._task(arm, seed=seed)
+        self._start(task)
+
+    def is_kept(self, arm: Arm, *, seed: int) -> bool:
+        """Tell whether the scores of an arm are there, without computing any."""
+        if arm.how == "length":
+            return True
+        if arm.meta and not self.is_kept(arm_of(RAW), seed=seed):
+            return False
+        return self._task(arm, seed=seed).path.is_file()
+
     def forget(self, *, seed: int) -> None:
         """Remove the probes of a seed, once its arms are there; they would be made again."""
         shutil.rmtree(self.folder / f"{PROBES}-{seed}", ignore_errors=True)
@@ -170,11 +183,14 @@ class Lab:
 
     def _trained(self, task: _Task, *, work: Path) -> list[Path]:
         """Return the checkpoints of a cell's models, the one that stands for them last."""
-        start = probed(task.lesson, train=self.plan.train, warm=self.plan.warm, work=task.probe)
+        start = self._start(task)
         if task.warm is None:
             return [fit_once(start, train=task.train, work=work)]
         members, average = fit_members(start, train=task.train, warm=task.warm, work=work)
         return [*members, average]
+
+    def _start(self, task: _Task) -> Lesson:
+        return probed(task.lesson, train=self.plan.train, warm=self.plan.warm, work=task.probe)
 
     def _train(self, arm: Arm, *, seed: int) -> TrainConfig:
         plain = self.plan.train
@@ -199,6 +215,15 @@ class Lab:
         if not path.is_file():
             write_responses(path, best)
         return path
+
+
+def distinct_arms(plan: OverPlan) -> list[Arm]:
+    """Return one arm for each cell of a seed: the first of those that share it."""
+    found: dict[tuple[object, ...], Arm] = {}
+    for arm in map(arm_of, plan.arms):
+        if arm.how != "length":
+            found.setdefault((arm.labels, arm.how == "one", arm.meta, *arm.terms), arm)
+    return list(found.values())
 
 
 def members_score(arm: Arm) -> bool:

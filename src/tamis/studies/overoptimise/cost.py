@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tamis.studies.overoptimise.arms import RAW, Arm, arm_of
-from tamis.studies.overoptimise.cells import members_score
+from tamis.studies.overoptimise.arms import RAW
+from tamis.studies.overoptimise.cells import distinct_arms, members_score
 from tamis.studies.overoptimise.material import Material
 from tamis.studies.overoptimise.plan import OverPlan
 from tamis.studies.plan import CHARACTERS, EXTRA, MAX_TOKENS, TOKEN_S, in_words
@@ -40,7 +40,7 @@ def over_seconds(material: Material, plan: OverPlan) -> dict[str, float]:
     judged += (answers["train"] + answers["held out"]) * own
     step_s = 2 * own * TRAIN_S + STEP_S / plan.train.batch_size
     num_pairs = answers["train"] / 2
-    cells = _models(plan)
+    cells = distinct_arms(plan)
     starts = len({arm.labels for arm in cells})
     trained = starts * (num_pairs * HEAD_SHARE * plan.warm.probe_epochs * step_s + LOAD_S)
     scored = 0.0
@@ -69,16 +69,6 @@ def over_seconds(material: Material, plan: OverPlan) -> dict[str, float]:
         run_s = plan.rl.steps * plan.rl.max_new_tokens * RL_TOKEN_S
         seconds["reinforcement learning"] = runs * (run_s + 3 * pass_s)
     return seconds
-
-
-def _models(plan: OverPlan) -> list[Arm]:
-    """Return one arm for each cell of a seed."""
-    found: dict[tuple[object, ...], Arm] = {}
-    for arm in map(arm_of, plan.arms):
-        if arm.how != "length":
-            is_one = arm.how == "one"
-            found.setdefault((arm.labels, is_one, arm.meta, *arm.terms), arm)
-    return list(found.values())
 
 
 def _tokens(pairs: Sequence[Pair]) -> float:

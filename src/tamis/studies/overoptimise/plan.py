@@ -150,6 +150,6 @@ def over_models(plan: OverPlan, *, folder: Path) -> dict[str, ModelConfig]:  # n
     path = str(smollm2_checkpoint(folder))
     return {
         POLICY: ModelConfig(path=path, max_length=512, dtype="bfloat16"),
-        GOLD: ModelConfig(path=path, max_length=MAX_TOKENS, num_layers=LAYERS),
+        GOLD: ModelConfig(path=path, max_length=MAX_TOKENS, num_layers=LAYERS, dtype="bfloat16"),
         PROXY: ModelConfig(path=DEMO_MODEL, max_length=PROXY_TOKENS),
     }

@@ -1,7 +1,8 @@
 """The over-optimisation study: sample once, judge, train proxies, and pick by them.
 
 What is sampled, read, trained and scored is kept under the run directory: a study that was killed
-goes on where it stopped.
+goes on where it stopped. What takes long is spread over processes (`tamis.studies.workers`), but
+for reinforcement learning.
 
 Shape legend: S seeds, P prompts, K answers to each.
 """
@@ -9,7 +10,9 @@ Shape legend: S seeds, P prompts, K answers to each.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,23 +20,21 @@ import numpy as np
 from tamis.metrics import length_delta, pair_credit
 from tamis.policy.sampling.responses import texts_of
 from tamis.runs import progress
-from tamis.studies.judges import Judge, fit_judge
+from tamis.studies.judges import Judge
 from tamis.studies.noise import Site
-from tamis.studies.outcome import model_identity
 from tamis.studies.overoptimise.arms import RAW, arm_of
-from tamis.studies.overoptimise.cells import Lab
-from tamis.studies.overoptimise.curves import Floats, ordered_share
+from tamis.studies.overoptimise.cells import Lab, distinct_arms
+from tamis.studies.overoptimise.curves import ordered_share
 from tamis.studies.overoptimise.figures import best_of_report
-from tamis.studies.overoptimise.labels import Labeller
 from tamis.studies.overoptimise.looks import Reinforce, RLTask, rl_rows
-from tamis.studies.overoptimise.material import Material, prompts_of
-from tamis.studies.overoptimise.plan import GOLD, POLICY, PROXY, OverPlan, RLPlan
-from tamis.studies.overoptimise.pools import Pools, preferences, sample_pools
+from tamis.studies.overoptimise.material import Material, prompts_of, read_over
+from tamis.studies.overoptimise.plan import POLICY, OverPlan, RLPlan
+from tamis.studies.overoptimise.pools import Pools
+from tamis.studies.overoptimise.ready import ready
+from tamis.studies.workers import Work, Workers
 from tamis.types import Pair
 
-SAMPLES, FEATURES, CELLS, RL = "samples", "features", "cells", "rl"
-CELL_FORM = 2  # raised where cells of an earlier version would be wrong
-SEED = 0
+RL = "rl"
 
 
 def run_over_study(
@@ -43,29 +44,15 @@ def run_over_study(
 
     ``reinforcing`` runs one RL run in place of `Reinforcer`.
     """
-    site.notice("gold judge")
-    cache = site.run / FEATURES
-    gold = fit_judge(material.gold_train, model=site.models[GOLD], cache=cache, seed=SEED)
+    with Workers() as workers:
+        made = ready(plan, material, site=site, workers=workers)
+        _compute(made.lab, Work.of(plan, site), workers=workers)
+    lab, gold, pools, truth = made.lab, made.gold, made.pools, made.truth
     accuracy = [_gold_row(name, pairs, gold) for name, pairs in material.gold_test.items()]
-    site.notice("answers of the policy")
-    pools = sample_pools(
-        material,
-        policy=site.models[POLICY],
-        gold=gold,
-        plan=plan.pools,
-        folder=site.run / SAMPLES,
-    )
-    truth = preferences(pools.train, pools.train_gold_PK)
-    model = site.models[PROXY]
-    lab = Lab(
-        plan=plan,
-        model=model,
-        labeller=Labeller.of(truth, model=model, plan=plan, cache=cache),
-        pools=pools,
-        folder=site.run / CELLS,
-        identity=_identity(site, truth, pools=pools),
-    )
-    scores = _scores(lab, plan)
+    scores = {
+        name: np.stack([lab.scores(arm_of(name), seed=seed) for seed in plan.seeds])
+        for name in plan.arms
+    }
     arms = [arm_of(name) for name in plan.arms]
     if plan.rl is not None and reinforcing is None:
         reinforcing = _reinforcer(plan.rl, material, gold=gold, pools=pools, site=site)
@@ -88,15 +75,44 @@ def run_over_study(
     }
 
 
-def _scores(lab: Lab, plan: OverPlan) -> dict[str, Floats]:
-    scores: dict[str, list[Floats]] = {name: [] for name in plan.arms}
-    with progress("cells", total=len(plan.arms) * len(plan.seeds)) as advance:
-        for seed in plan.seeds:
-            for name in plan.arms:
-                scores[name].append(lab.scores(arm_of(name), seed=seed))
-                advance(1)
-            lab.forget(seed=seed)
-    return {name: np.stack(of_seeds) for name, of_seeds in scores.items()}
+def _compute(lab: Lab, work: Work[OverPlan], *, workers: Workers) -> None:
+    """Train and score all cells that are not there, in an order in which each finds what it needs.
+
+    Probes come first, since two processes must not train the same one; then the raw proxies, whose
+    best answers MetaRM reads.
+    """
+    plan, lab_of = work.plan, partial(_lab, work) if workers.num > 1 else lambda: lab
+    cells = {(seed, arm.name): arm for seed in plan.seeds for arm in distinct_arms(plan)}
+    left = {cell: arm for cell, arm in cells.items() if not lab.is_kept(arm, seed=cell[0])}
+    starts = {(cell[0], arm.labels): cell for cell, arm in left.items()}
+    is_raw = {cell: arm.name == RAW for cell, arm in left.items()}
+    others = sorted((c for c in left if not is_raw[c]), key=lambda c: left[c].how == "one")
+    with progress("cells", total=len(left)) as advance:
+        workers.each(partial(_probe, lab_of), list(starts.values()))
+        workers.each(partial(_cell, lab_of), [c for c in left if is_raw[c]], advance=advance)
+        workers.each(partial(_cell, lab_of), others, advance=advance)
+    for seed in plan.seeds:
+        lab.forget(seed=seed)
+
+
+_labs: dict[Path, Lab] = {}  # of a process of `Workers`, by run directory
+
+
+def _lab(work: Work[OverPlan]) -> Lab:
+    if work.run not in _labs:
+        material = read_over(work.plan, data=work.data)
+        _labs[work.run] = ready(work.plan, material, site=work.site()).lab
+    return _labs[work.run]
+
+
+def _probe(lab_of: Callable[[], Lab], cell: tuple[int, str]) -> None:
+    seed, name = cell
+    lab_of().probe(arm_of(name), seed=seed)
+
+
+def _cell(lab_of: Callable[[], Lab], cell: tuple[int, str]) -> None:
+    seed, name = cell
+    lab_of().scores(arm_of(name), seed=seed)
 
 
 def _gold_row(name: str, pairs: Sequence[Pair], gold: Judge) -> dict[str, Any]:
@@ -179,17 +195,3 @@ def _notes(plan: OverPlan, *, pools: Pools, truth: Sequence[Pair]) -> list[str]:
             "the KL told is that of answers without equals, which it is at most."
         )
     return notes
-
-
-def _identity(site: Site, truth: Sequence[Pair], *, pools: Pools) -> Mapping[str, Any]:
-    """Return what every cell depends on beside its own settings."""
-    digest = hashlib.sha256()
-    for text in (*(pair.id for pair in truth), *texts_of([*pools.held_out, *pools.meta])):
-        digest.update(f"{text}\n".encode())
-    model = site.models[PROXY]
-    return {
-        "study": "overoptimise",
-        "form": CELL_FORM,
-        "texts": digest.hexdigest(),
-        "model": model_identity(model),
-    }

@@ -6,7 +6,7 @@ What is sampled, judged and read is kept under the run directory, and found agai
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
@@ -30,25 +30,11 @@ from tamis.studies.shift.material import Material, read_material
 from tamis.studies.shift.plan import JUDGE, POLICY, TRAINED, ShiftPlan
 from tamis.studies.shift.records import Level
 from tamis.studies.shift.texts import Ids, Texts, training_ids
-from tamis.studies.workers import Workers
+from tamis.studies.workers import Work, Workers
 
 SAMPLES, STATES, CELLS = "samples", "states", "cells"
 CELL_FORM = 2  # raised where cells of an earlier version would be wrong
 FEW = 500  # texts that one process reads alone
-
-
-@dataclass(frozen=True, slots=True)
-class Work:
-    """What the processes of a study are told: what it is made of, and where it works."""
-
-    plan: ShiftPlan
-    run: Path
-    data: Path | None
-    models: Mapping[str, ModelConfig]
-
-    def site(self) -> Site:
-        """Return where it works, without anybody to tell."""
-        return Site(self.run, self.data, self.models, lambda _: None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +64,7 @@ def ready(
         ConfigError: a model is not there, or a process of ``workers`` was ended.
     """
     samples = site.run / SAMPLES
-    work = Work(plan, site.run, site.data, site.models)
+    work = Work.of(plan, site)
     if workers is not None and workers.num > 1 and not (samples / META).is_file():
         site.notice("training judges and sampling answers")
         workers.each(partial(prepare, work), ("judges", "answers"))
@@ -107,7 +93,7 @@ def ready(
     return Ready(lab, levels, judges)
 
 
-def prepare(work: Work, what: Literal["judges", "answers"]) -> None:
+def prepare(work: Work[ShiftPlan], what: Literal["judges", "answers"]) -> None:
     """Compute what `ready` finds then: features and heads of the judges, or all answers."""
     material, folder = read_shift(work.plan, data=work.data), work.run / SAMPLES
     if what == "judges":
@@ -124,12 +110,12 @@ def remember(
     return remember_states(trunk, sequences, first=first, folder=folder)
 
 
-def read(work: Work, sequences: Sequence[Ids]) -> None:
+def read(work: Work[ShiftPlan], sequences: Sequence[Ids]) -> None:
     """Compute the states of some texts, which `remember` finds then."""
     remember(sequences, plan=work.plan, model=work.models[TRAINED], folder=work.run / STATES)
 
 
-def _read_apart(work: Work, sequences: Sequence[Ids], *, workers: Workers) -> None:
+def _read_apart(work: Work[ShiftPlan], sequences: Sequence[Ids], *, workers: Workers) -> None:
     """Let each process read a run of the texts that nobody has read, if they are many."""
     trunk, first = _trunk(work.plan, work.models[TRAINED])
     left = unread_texts(trunk, sequences, first=first, folder=work.run / STATES)

@@ -20,8 +20,8 @@ from tamis.studies.shift.figures import build_report
 from tamis.studies.shift.levels import judge_accuracy, judge_likeness
 from tamis.studies.shift.material import Material
 from tamis.studies.shift.plan import ShiftPlan
-from tamis.studies.shift.ready import Ready, Work, read_shift, ready
-from tamis.studies.workers import Workers
+from tamis.studies.shift.ready import Ready, read_shift, ready
+from tamis.studies.workers import Work, Workers
 
 RECOMMENDED = COMBINED
 
@@ -34,7 +34,7 @@ def run_shift_study(plan: ShiftPlan, material: Material, *, site: Site) -> dict[
     """
     with Workers() as workers:
         made = ready(plan, material, site=site, workers=workers)
-        _compute(made, Work(plan, site.run, site.data, site.models), workers=workers)
+        _compute(made, Work.of(plan, site), workers=workers)
     lab, levels, judges = made.lab, made.levels, made.judges
     scores = {
         name: [lab.scores(arm_of(name), seed=seed) for seed in plan.seeds] for name in plan.arms
@@ -75,7 +75,7 @@ def _of_judges(accuracy: Mapping[str, Mapping[str, float]], likeness: Mapping[st
     )
 
 
-def _compute(made: Ready, work: Work, *, workers: Workers) -> None:
+def _compute(made: Ready, work: Work[ShiftPlan], *, workers: Workers) -> None:
     """Train and score all cells that are not there; those of several models begin first."""
     lab, plan = made.lab, work.plan
     left = {
@@ -97,7 +97,7 @@ def _compute(made: Ready, work: Work, *, workers: Workers) -> None:
 _labs: dict[Path, Lab] = {}  # of a process of `Workers`, by run directory
 
 
-def _lab(work: Work) -> Lab:
+def _lab(work: Work[ShiftPlan]) -> Lab:
     if work.run not in _labs:
         material = read_shift(work.plan, data=work.data)
         _labs[work.run] = ready(work.plan, material, site=work.site()).lab
