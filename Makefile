@@ -24,7 +24,7 @@ TEST_ENV := OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE TOKENIZERS_PARALLELISM=fal
 
 .PHONY: help setup demo demo-iterate test check docs constraints clean
 .PHONY: bench-train bench-vote bench-score bench-memory bench-gpu bench-heads bench-settings bench-halves
-.PHONY: bench-principles bench-terms bench-shift bench-over bench-serve bench-offline bench-attention bench-sample
+.PHONY: bench-principles bench-terms bench-shift bench-methods bench-over bench-serve bench-offline bench-attention bench-sample
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -79,6 +79,9 @@ bench-terms: setup ## what a step costs with each term, alone (about 25 minutes)
 
 bench-shift: setup ## rate and epochs of the shift study, on training pairs (about 45 minutes)
 	$(BENCH_ENV) $(BIN)/python benchmarks/shift.py --data $(DATA) $(OPTIONS)
+
+bench-methods: setup ## what is combined in the shift study, on training pairs of other data sets (about 40 minutes)
+	$(BIN)/python benchmarks/methods.py --data $(DATA) $(OPTIONS)
 
 bench-over: setup ## rate and epochs of the proxies of the over-optimisation study, on training prompts (about 45 minutes)
 	$(BENCH_ENV) $(BIN)/python benchmarks/over.py --data $(DATA) $(OPTIONS)

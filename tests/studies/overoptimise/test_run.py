@@ -1,6 +1,7 @@
 """The whole over-optimisation study on tiny models: every arm, kept cells, a run that stopped."""
 
 import json
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -139,10 +140,9 @@ def test_what_is_kept_is_not_computed_again(report, plan, site, reinforcing):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("num_best", [8, BATCH_RESPONSES])
-def test_several_processes_compute_the_same(plan, site, tmp_path, monkeypatch, num_best):
+def test_several_processes_compute_the_same(plan, site, tmp_path, monkeypatch):
     monkeypatch.setattr(ready_module, "FEW", 2)
-    pools = plan.pools.model_copy(update={"num_best": num_best})
+    pools = plan.pools.model_copy(update={"num_best": BATCH_RESPONSES})
     arms = (RAW, "metarm", WARM, ENSEMBLE)
     some = plan.model_copy(update={"arms": arms, "pools": pools, "rl": None})
     material = read_over(some, data=site.data)
@@ -160,6 +160,16 @@ def test_several_processes_compute_the_same(plan, site, tmp_path, monkeypatch, n
     for path, other in zip(cells, others, strict=True):
         np.testing.assert_allclose(np.load(path), np.load(other), atol=1e-5)
     assert found[1]["sizes"] == found[2]["sizes"]
+
+
+def test_prompts_are_shared_out_where_each_is_sampled_alone(plan, site):
+    material = read_over(plan, data=site.data)
+    together = ready_module.parts_of(plan, material)
+    assert [part for part in together if part[0] == "held out"] == [("held out", 0, 3)]
+    pools = plan.pools.model_copy(update={"num_best": 2 * BATCH_RESPONSES})
+    wide = plan.model_copy(update={"pools": pools})
+    many = ready_module.parts_of(wide, replace(material, held_out=list(material.held_out) * 3))
+    assert [part[1:] for part in many if part[0] == "held out"] == [(0, 4), (4, 8), (8, 9)]
 
 
 def test_a_study_that_lost_some_of_its_files_comes_to_the_same_report(

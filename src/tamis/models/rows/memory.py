@@ -12,7 +12,6 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import final
 
@@ -21,10 +20,11 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from tamis.errors import ConfigError, DataError
+from tamis.errors import ConfigError
 from tamis.models.rows.choose import LOW_PRECISION_TOLERANCE, TOLERANCE, row_plan
 from tamis.models.rows.forward import TreeForward, trunk_layers
 from tamis.models.rows.plan import RowPlan
+from tamis.models.rows.shards import Ids, Shard, found_shards, shard_of, unread
 from tamis.models.rows.tree import PrefixTree
 from tamis.models.score import BATCH_TOKENS, ids_key, tree_batches
 from tamis.models.start import weights_digest
@@ -35,9 +35,6 @@ from tamis.runs.scratch import Ragged, RaggedWriter
 FORMAT = "2"
 UNREAD = frozenset({"transformers_version", "mean", "std"})  # of a configuration, by the trunk
 SHARD_TEXTS = 1000
-STATES, IDS = ".npy", ".ids.npy"
-
-Ids = tuple[int, ...]
 
 
 @final
@@ -139,11 +136,13 @@ def remember_states(
     if not texts or not all(texts.values()):
         raise ConfigError("states are remembered of at least one sequence, and of no empty one")
     name = _name(model, first=first, identity=identity, batch_tokens=batch_tokens)
-    shards = [shard for shard in _found(folder, name) if not texts.keys().isdisjoint(shard.keys)]
-    missing = _unread(texts, shards)
+    shards = [
+        shard for shard in found_shards(folder, name) if not texts.keys().isdisjoint(shard.keys)
+    ]
+    missing = unread(texts, shards)
     with _evaluated(model), torch.inference_mode(), progress("reading", total=len(missing)) as tell:
         for start in range(0, len(missing), shard_texts):
-            shard = _shard(folder, name, missing[start : start + shard_texts])
+            shard = shard_of(folder, name, missing[start : start + shard_texts])
             _write_shard(shard, model, first=first, batch_tokens=batch_tokens, advance=tell)
             shards.append(shard)
     places, rows = _lay_out(shards, plan=forward.plan, batch_tokens=batch_tokens, folder=folder)
@@ -177,7 +176,7 @@ def unread_texts(
     """
     name = _name(model, first=first, identity=identity, batch_tokens=batch_tokens)
     texts = {ids_key(ids): tuple(ids) for ids in sequences}
-    return _unread(texts, _found(folder, name))
+    return unread(texts, found_shards(folder, name))
 
 
 def use_memory(model: PreTrainedModel, memory: StateMemory) -> None:
@@ -229,15 +228,6 @@ def use_memory(model: PreTrainedModel, memory: StateMemory) -> None:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class _Shard:
-    """Some sequences, in lexical order, their keys, and the file of their states."""
-
-    texts: Sequence[Ids]
-    keys: Sequence[bytes]
-    path: Path
-
-
 def _name(model: PreTrainedModel, *, first: int, identity: str | None, batch_tokens: int) -> str:
     """Return what the names of a model's files begin with."""
     forward = _forward(model)
@@ -245,43 +235,6 @@ def _name(model: PreTrainedModel, *, first: int, identity: str | None, batch_tok
     of_model = _model_digest(model, first=first) if identity is None else identity
     key = f"{FORMAT} {of_model} {first} {forward.plan.kind} {batch_tokens}"
     return f"states-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
-
-
-def _unread(texts: Mapping[bytes, Ids], shards: Sequence[_Shard]) -> list[Ids]:
-    known = {text for shard in shards for text in shard.keys}
-    return sorted(ids for text, ids in texts.items() if text not in known)
-
-
-def _shard(folder: Path, name: str, texts: Sequence[Ids]) -> _Shard:
-    keys = [ids_key(ids) for ids in texts]
-    of_texts = hashlib.sha256(b"".join(keys)).hexdigest()[:16]
-    return _Shard(texts, keys, folder / f"{name}-{of_texts}{STATES}")
-
-
-def _found(folder: Path, name: str) -> list[_Shard]:
-    """Return the shards of a model whose states are there.
-
-    Raises:
-        DataError: ids are not those that the name of their file says.
-    """
-    found = []
-    for path in sorted(folder.glob(f"{name}-*{IDS}")):
-        flat = np.load(path, allow_pickle=False).tolist()
-        texts, start = [], 0
-        while start < len(flat):
-            end = start + 1 + flat[start]
-            texts.append(tuple(flat[start + 1 : end]))
-            start = end
-        shard = _shard(folder, name, texts)
-        if _ids_path(shard) != path:
-            raise DataError(f"{path}: expected ids of texts that were read; remove the file")
-        if shard.path.is_file():
-            found.append(shard)
-    return found
-
-
-def _ids_path(shard: _Shard) -> Path:
-    return shard.path.with_suffix(IDS)
 
 
 def _trees(
@@ -293,7 +246,7 @@ def _trees(
 
 
 def _lay_out(
-    shards: Sequence[_Shard], *, plan: RowPlan, batch_tokens: int, folder: Path
+    shards: Sequence[Shard], *, plan: RowPlan, batch_tokens: int, folder: Path
 ) -> tuple[dict[bytes, int], Ragged]:
     """Return where the tokens of each text are when the trees of all shards are laid end to end."""
     places: dict[bytes, int] = {}
@@ -310,7 +263,7 @@ def _lay_out(
 
 
 def _write_shard(
-    shard: _Shard,
+    shard: Shard,
     model: PreTrainedModel,
     *,
     first: int,
@@ -339,7 +292,7 @@ def _write_shard(
     for left in shard.path.parent.glob(f".{shard.path.name}.*.tmp"):
         left.unlink(missing_ok=True)  # of a process that was killed; it may be gigabytes
     flat = [number for ids in shard.texts for number in (len(ids), *ids)]
-    write_array(_ids_path(shard), np.array(flat, np.int64))
+    write_array(shard.ids_path, np.array(flat, np.int64))
     replace_atomically(shard.path, fill)
 
 

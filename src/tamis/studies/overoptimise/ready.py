@@ -61,7 +61,7 @@ def ready(
     cache, samples = site.run / FEATURES, site.run / SAMPLES
     if workers is not None and workers.num > 1:
         site.notice("gold judge, and answers of the policy")
-        workers.each(partial(prepare, Work.of(plan, site)), _parts(plan, material))
+        workers.each(partial(prepare, Work.of(plan, site)), parts_of(plan, material))
     site.notice("gold judge")
     gold = fit_judge(material.gold_train, model=site.models[GOLD], cache=cache, seed=SEED)
     site.notice("answers of the policy")
@@ -81,7 +81,7 @@ def ready(
     return Ready(lab, gold, pools, truth)
 
 
-def _parts(plan: OverPlan, material: Material) -> list[Part]:
+def parts_of(plan: OverPlan, material: Material) -> list[Part]:
     """Return what processes prepare: held-out prompts a few at a time, where each is sampled alone.
 
     Else prompts of similar length are sampled together, and which those are depends on all of them.

@@ -78,16 +78,15 @@ class Lab:
         Raises:
             ConfigError: the training diverged, or a file cannot be written.
         """
-        num_texts = len(self.texts.sequences)
+        num_texts, settings = len(self.texts.sequences), self._settings(arm)
         if arm.how == "one":
-            settings = self._settings(arm)
             reward_KN = kept_rewards(
                 self.path(arm, seed=seed),
                 lambda work: self._alone(settings, work=work, seed=seed),
             )
             return self.texts.scores(reward_KN[0])
         reward_KN = kept_rewards(
-            self.path(arm, seed=seed), lambda work: self._several(work=work, seed=seed)
+            self.path(arm, seed=seed), lambda work: self._several(settings, work=work, seed=seed)
         )
         members_KN, on_training_KT = reward_KN[:-1, :num_texts], reward_KN[:-1, num_texts:]
         if arm.how == "average":
@@ -101,14 +100,9 @@ class Lab:
     def path(self, arm: Arm, *, seed: int) -> Path:
         """Return the file of a cell; arms that are made of the same models share theirs."""
         start, plan = self._probe_plan().identity(), self.plan
-        if arm.how == "one":
-            own: dict[str, Any] = {"train": self._settings(arm).identity()}
-        else:
-            own = {
-                "train": plan.train.identity(),
-                "warm": plan.warm.model_dump(),
-                "scale_pairs": plan.scale_pairs,
-            }
+        own: dict[str, Any] = {"train": self._settings(arm).identity()}
+        if arm.how != "one":
+            own |= {"warm": plan.warm.model_dump(), "scale_pairs": plan.scale_pairs}
         return self._path(start=start, **own, seed=seed).with_suffix(".npy")
 
     def probe(self, *, seed: int) -> None:
@@ -136,10 +130,10 @@ class Lab:
         checkpoint = fit_once(self._lesson(seed), train=train, work=work)
         return self._rewards(checkpoint, self.texts.sequences)[None]
 
-    def _several(self, *, work: Path, seed: int) -> Floats:
+    def _several(self, train: TrainConfig, *, work: Path, seed: int) -> Floats:
         """Train models; rewards of each and of their average on texts, then training texts."""
         members, average = fit_members(
-            self._lesson(seed), train=self.plan.train, warm=self.plan.warm, work=work
+            self._lesson(seed), train=train, warm=self.plan.warm, work=work
         )
         some = self.draw(seed)
         rng = np.random.default_rng(seed)

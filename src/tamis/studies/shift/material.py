@@ -145,8 +145,7 @@ def read_material(data: Path | None, *, sizes: Sizes) -> Material:
     hh = [read_files(data, name) for name in PARTS]
     train, test = ([[p for p in part if p.split == s] for part in hh] for s in ("train", "test"))
     pool = [pair for part in train for pair in part]
-    known = {_prompt_key(pair) for pair in pool}
-    unseen = [[pair for pair in part if _prompt_key(pair) not in known] for part in test]
+    unseen = [unseen_by(pool, part) for part in test]
     num_overlapping = sum(map(len, test)) - sum(map(len, unseen))
     meta = _of_both(_one_a_group(train), sizes.num_meta, rng=_rng(META_STREAM))
     shift = _of_both(_one_a_group(unseen), sizes.num_prompts, rng=_rng(SHIFT_STREAM))
@@ -156,7 +155,7 @@ def read_material(data: Path | None, *, sizes: Sizes) -> Material:
     sets = [TestSet(HELD_OUT, IN_DISTRIBUTION, False, held_out)]
     for number, (name, title) in enumerate((PLAIN_SETS | GRADED_SETS).items(), start=1):
         found = read_files(data, name)
-        new = [pair for pair in found if _prompt_key(pair) not in known]
+        new = unseen_by(pool, found)
         num_overlapping += len(found) - len(new)
         most = round(sizes.per_set * SHARES.get(name, 1.0))
         draw = _graded_sets if name in GRADED_SETS else _plain_sets
@@ -190,6 +189,12 @@ def first_question(prompt: Conversation) -> str:
     return " ".join(opening.casefold().split())
 
 
+def unseen_by(pool: Iterable[Pair], pairs: Iterable[Pair]) -> list[Pair]:
+    """Return the pairs whose prompt is no prompt of the pool, but for case and white space."""
+    known = {_prompt_key(pair) for pair in pool}
+    return [pair for pair in pairs if _prompt_key(pair) not in known]
+
+
 def without_questions(pairs: Iterable[Pair], prompts: Iterable[Conversation]) -> list[Pair]:
     """Return the pairs of conversations that open with other questions than these prompts."""
     asked = {first_question(prompt) for prompt in prompts}
@@ -212,7 +217,7 @@ def _rng(stream: int) -> Drawing:
 
 
 def _plain_sets(title: str, pairs: Part, most: int, *, rng: Drawing) -> list[TestSet]:
-    return [TestSet(title, title, True, _draw(pairs, most, rng=rng))]
+    return [TestSet(title, title, True, some_of(pairs, most, rng=rng))]
 
 
 def _graded_sets(title: str, pairs: Part, most: int, *, rng: Drawing) -> list[TestSet]:
@@ -246,7 +251,7 @@ def _of_both(
     """Draw so many pairs, half of them from each part."""
     drawn: list[Pair] = []
     for name, part, wanted in zip(PARTS, parts, (num - num // 2, num // 2), strict=True):
-        some = _draw(part, wanted, rng=rng)
+        some = some_of(part, wanted, rng=rng)
         if len(some) < wanted and short == "refused":
             raise ConfigError(
                 f"{name}: {wanted} pairs are asked for and {len(some)} can be drawn; expected "
@@ -256,7 +261,7 @@ def _of_both(
     return drawn
 
 
-def _draw(pairs: Part, most: int, *, rng: Drawing) -> list[Pair]:
+def some_of(pairs: Part, most: int, *, rng: Drawing) -> list[Pair]:
     """Keep whole groups in random order, each that fits, until there are ``most``."""
     sizes = Counter(_group(pair) for pair in pairs)
     names = sorted(sizes)

@@ -88,7 +88,7 @@ def ready(
         responses=responses,
         draw=material.train,
         folder=site.run / CELLS,
-        identity=_identity(model, material, texts=texts, responses=responses),
+        identity=cell_identity(model, material, texts=texts, responses=responses),
     )
     return Ready(lab, levels, judges)
 
@@ -138,7 +138,7 @@ def _trunk(plan: ShiftPlan, model: ModelConfig) -> tuple[PreTrainedModel, int]:
     return trunk, len(trunk_layers(trunk)) - (plan.train.lora.top_layers or 0)
 
 
-def _identity(
+def cell_identity(
     model: ModelConfig, material: Material, *, texts: Texts, responses: Path
 ) -> dict[str, Any]:
     """Return what every cell depends on beside its own settings."""
