@@ -8,6 +8,8 @@ from pathlib import Path
 import torch
 
 from tamis.errors import ConfigError
+from tamis.runs import read_json, write_json
+from tamis.studies.overoptimise.looks import Look, RLTask
 
 
 def note(folder: Path, item: int) -> None:
@@ -35,3 +37,15 @@ def linger(folder: Path, item: int) -> None:
     (folder / f"pid-{os.getpid()}").touch()
     while item > 0 or len(list(folder.glob("pid-*"))) < 2:
         time.sleep(0.01)
+
+
+class Looking:
+    """Reinforces nothing, but keeps who looked at which proxy."""
+
+    def __call__(self, task: RLTask) -> list[Look]:
+        """Return two looks, of which the second tells the process."""
+        path = task.folder / "looks.json"
+        if not path.is_file():
+            assert (task.proxy / "model.safetensors").is_file()
+            write_json(path, os.getpid())
+        return [Look(0, 0.0, 0.0, 0.0), Look(1, 0.1, 0.5, float(read_json(path)))]

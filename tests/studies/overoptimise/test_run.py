@@ -1,11 +1,13 @@
 """The whole over-optimisation study on tiny models: every arm, kept cells, a run that stopped."""
 
 import json
+import os
 from dataclasses import replace
 from functools import partial
 
 import numpy as np
 import pytest
+from laborious import Looking
 
 from tamis.errors import ConfigError
 from tamis.merge.config import WarmConfig
@@ -144,7 +146,9 @@ def test_several_processes_compute_the_same(plan, site, tmp_path, monkeypatch):
     monkeypatch.setattr(ready_module, "FEW", 2)
     pools = plan.pools.model_copy(update={"num_best": BATCH_RESPONSES})
     arms = (RAW, "metarm", WARM, ENSEMBLE)
-    some = plan.model_copy(update={"arms": arms, "pools": pools, "rl": None})
+    rl = RLPlan(arms=(RAW,), steps=1)
+    some = plan.model_copy(update={"arms": arms, "pools": pools, "rl": rl})
+    monkeypatch.setattr(run, "_reinforcer", lambda *_, **__: Looking())
     material = read_over(some, data=site.data)
     found = {}
     for num in (1, 2):
@@ -160,6 +164,10 @@ def test_several_processes_compute_the_same(plan, site, tmp_path, monkeypatch):
     for path, other in zip(cells, others, strict=True):
         np.testing.assert_allclose(np.load(path), np.load(other), atol=1e-5)
     assert found[1]["sizes"] == found[2]["sizes"]
+    looked = [int(path.read_text()) for path in (tmp_path / "1").rglob("looks.json")]
+    looked += [int(path.read_text()) for path in (tmp_path / "2").rglob("looks.json")]
+    assert looked[0] == os.getpid() != looked[1]
+    assert len(looked) == 2
 
 
 def test_prompts_are_shared_out_where_each_is_sampled_alone(plan, site):

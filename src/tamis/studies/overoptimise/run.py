@@ -1,8 +1,7 @@
 """The over-optimisation study: sample once, judge, train proxies, and pick by them.
 
 What is sampled, read, trained and scored is kept under the run directory: a study that was killed
-goes on where it stopped. What takes long is spread over processes (`tamis.studies.workers`), but
-for reinforcement learning.
+goes on where it stopped. What takes long is spread over processes (`tamis.studies.workers`).
 
 Shape legend: S seeds, P prompts, K answers to each.
 """
@@ -22,7 +21,7 @@ from tamis.policy.sampling.responses import texts_of
 from tamis.runs import progress
 from tamis.studies.judges import Judge
 from tamis.studies.noise import Site
-from tamis.studies.overoptimise.arms import RAW, arm_of
+from tamis.studies.overoptimise.arms import RAW, Arm, arm_of
 from tamis.studies.overoptimise.cells import Lab, distinct_arms
 from tamis.studies.overoptimise.curves import ordered_share
 from tamis.studies.overoptimise.figures import best_of_report
@@ -46,16 +45,19 @@ def run_over_study(
     """
     with Workers() as workers:
         made = ready(plan, material, site=site, workers=workers)
-        _compute(made.lab, Work.of(plan, site), workers=workers)
-    lab, gold, pools, truth = made.lab, made.gold, made.pools, made.truth
+        lab, gold, pools, truth = made.lab, made.gold, made.pools, made.truth
+        work = Work.of(plan, site)
+        _compute(lab, work, workers=workers)
+        if plan.rl is not None and reinforcing is None:
+            reinforcing = _reinforcer(plan.rl, material, gold=gold, pools=pools, site=site)
+            if workers.num > 1:
+                _reinforce_apart(work, plan.rl, reinforcing, workers=workers)
     accuracy = [_gold_row(name, pairs, gold) for name, pairs in material.gold_test.items()]
     scores = {
         name: np.stack([lab.scores(arm_of(name), seed=seed) for seed in plan.seeds])
         for name in plan.arms
     }
     arms = [arm_of(name) for name in plan.arms]
-    if plan.rl is not None and reinforcing is None:
-        reinforcing = _reinforcer(plan.rl, material, gold=gold, pools=pools, site=site)
     return {
         "study": "overoptimise",
         "tier": plan.tier,
@@ -158,16 +160,36 @@ def _rl(lab: Lab, plan: OverPlan, *, site: Site, reinforcing: Reinforce) -> list
         return []
     names = sorted(plan.rl.arms, key=lambda name: name != RAW)  # what others are held against
     looks: dict[str, list[Any]] = {name: [] for name in names}
-    settings = hashlib.sha256(plan.rl.model_dump_json().encode()).hexdigest()[:12]
     with progress("reinforcement learning", total=len(names) * len(plan.seeds)) as advance:
         for seed in plan.seeds:
             for name in names:
-                proxy = lab.checkpoint(arm_of(name), seed=seed)
-                folder = site.run / RL / f"{proxy.stem}-{settings}"
-                looks[name].append(reinforcing(RLTask(proxy, seed, folder)))
+                task = _rl_task(lab, arm_of(name), seed=seed, rl=plan.rl, run=site.run)
+                looks[name].append(reinforcing(task))
                 advance(1)
             lab.forget(seed=seed)
     return rl_rows(looks)
+
+
+def _rl_task(lab: Lab, arm: Arm, *, seed: int, rl: RLPlan, run: Path) -> RLTask:
+    """Return what one run is given; its proxy is trained for it."""
+    proxy = lab.checkpoint(arm, seed=seed)
+    settings = hashlib.sha256(rl.model_dump_json().encode()).hexdigest()[:12]
+    return RLTask(proxy, seed, run / RL / f"{proxy.stem}-{settings}")
+
+
+def _reinforce_apart(
+    work: Work[OverPlan], rl: RLPlan, reinforcing: Reinforce, *, workers: Workers
+) -> None:
+    """Let processes do the runs, whose looks are kept."""
+    cells = [(seed, name) for seed in work.plan.seeds for name in rl.arms]
+    with progress("reinforcement learning", total=len(cells)) as advance:
+        workers.each(partial(_reinforce, work, reinforcing), cells, advance=advance)
+
+
+def _reinforce(work: Work[OverPlan], reinforcing: Reinforce, cell: tuple[int, str]) -> None:
+    (seed, name), rl = cell, work.plan.rl
+    assert rl is not None  # else there are no cells
+    reinforcing(_rl_task(_lab(work), arm_of(name), seed=seed, rl=rl, run=work.run))
 
 
 def _notes(plan: OverPlan, *, pools: Pools, truth: Sequence[Pair]) -> list[str]:
