@@ -74,6 +74,7 @@ def together(first: Arm, second: Arm) -> Arm:
     Raises:
         ConfigError: both change the same.
 
+    >>> from tamis.studies.shift.arms import arm_of
     >>> both = together(arm_of("swav-diff"), arm_of("warm"))
     >>> both.name, both.how, list(both.terms)
     ('swav-diff + warm', 'average', ['swav'])
