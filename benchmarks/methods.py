@@ -59,10 +59,10 @@ def main() -> None:
     figures: dict[str, list[Found]] = {}
 
     def measure(arms: Sequence[Arm]) -> dict[str, list[Found]]:
-        with Workers() as workers, progress("cells", total=len(arms) * len(seeds)) as advance:
+        cells = [(seed, arm) for arm in arms for seed in seeds]
+        cells = [cell for cell in cells if not lab.path(cell[1], seed=cell[0]).is_file()]
+        with Workers() as workers, progress("cells", total=len(cells)) as advance:
             lab_of = partial(_lab, work) if workers.num > 1 else lambda: lab
-            cells = [(seed, arm) for arm in arms for seed in seeds]
-            cells = [c for c in cells if not lab.path(c[1], seed=c[0]).is_file()]
             workers.each(partial(_probe, lab_of), sorted({seed for seed, _ in cells}))
             workers.each(partial(_cell, lab_of), cells, advance=advance)
         found = {
