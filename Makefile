@@ -81,7 +81,7 @@ bench-shift: setup ## rate and epochs of the shift study, on training pairs (abo
 	$(BENCH_ENV) $(BIN)/python benchmarks/shift.py --data $(DATA) $(OPTIONS)
 
 bench-methods: setup ## what is combined in the shift study, on training pairs of other data sets (about 40 minutes)
-	$(BIN)/python benchmarks/methods.py --data $(DATA) $(OPTIONS)
+	$(BENCH_ENV) $(BIN)/python benchmarks/methods.py --data $(DATA) $(OPTIONS)
 
 bench-over: setup ## rate and epochs of the proxies of the over-optimisation study, on training prompts (about 45 minutes)
 	$(BENCH_ENV) $(BIN)/python benchmarks/over.py --data $(DATA) $(OPTIONS)

@@ -20,7 +20,6 @@ import numpy as np
 
 from tamis.errors import ConfigError
 from tamis.models.tokenise import load_tokenizer
-from tamis.runs import progress
 from tamis.runs.memory import keep_freed_memory
 from tamis.studies.commands import MODELS
 from tamis.studies.shift.arms import PLAIN, Arm, arm_of
@@ -30,9 +29,10 @@ from tamis.studies.shift.levels import META, fit_judges, shifted_levels
 from tamis.studies.shift.material import Material
 from tamis.studies.shift.measures import IN, OUT
 from tamis.studies.shift.plan import JUDGE, POLICY, TRAINED, ShiftPlan, shift_models, shift_plan
-from tamis.studies.shift.ready import SAMPLES, STATES, cell_identity, read_shift, remember
+from tamis.studies.shift.ready import SAMPLES, make_lab, read_shift
 from tamis.studies.shift.records import TestSet
-from tamis.studies.shift.texts import Texts, training_ids
+from tamis.studies.shift.run import compute
+from tamis.studies.shift.texts import Texts
 from tamis.studies.workers import Work, Workers
 
 KEPT, FIRST_SEED = "methods", 10
@@ -60,11 +60,8 @@ def main() -> None:
 
     def measure(arms: Sequence[Arm]) -> dict[str, list[Found]]:
         cells = [(seed, arm) for arm in arms for seed in seeds]
-        cells = [cell for cell in cells if not lab.path(cell[1], seed=cell[0]).is_file()]
-        with Workers() as workers, progress("cells", total=len(cells)) as advance:
-            lab_of = partial(_lab, work) if workers.num > 1 else lambda: lab
-            workers.each(partial(_probe, lab_of), sorted({seed for seed, _ in cells}))
-            workers.each(partial(_cell, lab_of), cells, advance=advance)
+        with Workers() as workers:
+            compute(lab, cells, lab_of=partial(_lab, work), workers=workers)
         found = {
             arm.name: [validated(lab.scores(arm, seed=seed), sets) for seed in seeds]
             for arm in arms
@@ -100,23 +97,10 @@ def _both(first: str, second: str) -> Arm | None:
 
 
 def _made(work: Work[ShiftPlan], material: Material) -> tuple[Lab, list[TestSet]]:
-    plan, model = work.plan, work.models[TRAINED]
     sets = validation_sets(material, work.data, num_like=NUM_LIKE, num_unlike=NUM_UNLIKE)
-    tokenizer, responses = load_tokenizer(model), work.run / SAMPLES / META
-    texts = Texts.of(tokenizer, sets=sets, levels=[])
-    pairs = [pair for seed in plan.seeds for pair in material.train(seed)]
-    trained = training_ids(tokenizer, pairs, responses=responses)
-    sequences = list(dict.fromkeys([*texts.sequences, *trained]))
-    lab = Lab(
-        plan=plan,
-        model=model,
-        texts=texts,
-        memory=remember(sequences, plan=plan, model=model, folder=work.run / STATES),
-        responses=responses,
-        draw=material.train,
-        folder=work.run / KEPT,
-        identity=cell_identity(model, material, texts=texts, responses=responses),
-    )
+    texts = Texts.of(load_tokenizer(work.models[TRAINED]), sets=sets, levels=[])
+    responses, site = work.run / SAMPLES / META, work.site()
+    lab = make_lab(work.plan, material, texts=texts, responses=responses, site=site, cells=KEPT)
     return lab, sets
 
 
@@ -127,15 +111,6 @@ def _lab(work: Work[ShiftPlan]) -> Lab:
     if work.run not in _labs:
         _labs[work.run], _ = _made(work, read_shift(work.plan, data=work.data))
     return _labs[work.run]
-
-
-def _probe(lab_of: partial[Lab], seed: int) -> None:
-    lab_of().probe(seed=seed)
-
-
-def _cell(lab_of: partial[Lab], cell: tuple[int, Arm]) -> None:
-    seed, arm = cell
-    lab_of().scores(arm, seed=seed)
 
 
 def _line(name: str, figures: dict[str, list[Found]]) -> str:

@@ -72,25 +72,52 @@ def ready(
     levels, responses = shifted_levels(
         material, model=site.models[POLICY], judges=judges, folder=samples
     )
+    texts = Texts.of(load_tokenizer(site.models[TRAINED]), sets=material.sets, levels=levels)
+    lab = make_lab(plan, material, texts=texts, responses=responses, site=site, workers=workers)
+    return Ready(lab, levels, judges)
+
+
+def make_lab(
+    plan: ShiftPlan,
+    material: Material,
+    *,
+    texts: Texts,
+    responses: Path,
+    site: Site,
+    workers: Workers | None = None,
+    cells: str = CELLS,
+) -> Lab:
+    """Read what is scored and trained on, and return what trains arms and scores with them.
+
+    Args:
+        plan: of the study.
+        material: what training pairs are drawn from.
+        texts: what is scored.
+        responses: file of the shifted policy's answers.
+        site: where it works.
+        workers: processes that read, where there are several.
+        cells: folder of the run in which cells are kept.
+
+    Raises:
+        ConfigError: a model is not there, or a process of ``workers`` was ended.
+    """
     model = site.models[TRAINED]
-    texts = Texts.of(load_tokenizer(model), sets=material.sets, levels=levels)
     pairs = [pair for seed in plan.seeds for pair in material.train(seed)]
     trained = training_ids(load_tokenizer(model), pairs, responses=responses)
     sequences = list(dict.fromkeys([*texts.sequences, *trained]))
     site.notice(f"reading {len(sequences):,} texts, those alone that were not read before")
     if workers is not None and workers.num > 1:
-        _read_apart(work, sequences, workers=workers)
-    lab = Lab(
+        _read_apart(Work.of(plan, site), sequences, workers=workers)
+    return Lab(
         plan=plan,
         model=model,
         texts=texts,
         memory=remember(sequences, plan=plan, model=model, folder=site.run / STATES),
         responses=responses,
         draw=material.train,
-        folder=site.run / CELLS,
-        identity=cell_identity(model, material, texts=texts, responses=responses),
+        folder=site.run / cells,
+        identity=_identity(model, material, texts=texts, responses=responses),
     )
-    return Ready(lab, levels, judges)
 
 
 def prepare(work: Work[ShiftPlan], what: Literal["judges", "answers"]) -> None:
@@ -138,7 +165,7 @@ def _trunk(plan: ShiftPlan, model: ModelConfig) -> tuple[PreTrainedModel, int]:
     return trunk, len(trunk_layers(trunk)) - (plan.train.lora.top_layers or 0)
 
 
-def cell_identity(
+def _identity(
     model: ModelConfig, material: Material, *, texts: Texts, responses: Path
 ) -> dict[str, Any]:
     """Return what every cell depends on beside its own settings."""

@@ -7,20 +7,20 @@ spread over processes (`tamis.studies.workers`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from tamis.runs import progress
 from tamis.studies.noise import Site
-from tamis.studies.shift.arms import COMBINED, arm_of
+from tamis.studies.shift.arms import COMBINED, Arm, arm_of
 from tamis.studies.shift.cells import Lab
 from tamis.studies.shift.figures import build_report
 from tamis.studies.shift.levels import judge_accuracy, judge_likeness
 from tamis.studies.shift.material import Material
 from tamis.studies.shift.plan import ShiftPlan
-from tamis.studies.shift.ready import Ready, read_shift, ready
+from tamis.studies.shift.ready import read_shift, ready
 from tamis.studies.workers import Work, Workers
 
 RECOMMENDED = COMBINED
@@ -34,8 +34,11 @@ def run_shift_study(plan: ShiftPlan, material: Material, *, site: Site) -> dict[
     """
     with Workers() as workers:
         made = ready(plan, material, site=site, workers=workers)
-        _compute(made, Work.of(plan, site), workers=workers)
-    lab, levels, judges = made.lab, made.levels, made.judges
+        lab, levels, judges = made.lab, made.levels, made.judges
+        cells = [(seed, arm_of(name)) for seed in plan.seeds for name in plan.arms]
+        compute(lab, cells, lab_of=partial(_lab, Work.of(plan, site)), workers=workers)
+    for seed in plan.seeds:
+        lab.forget(seed=seed)
     scores = {
         name: [lab.scores(arm_of(name), seed=seed) for seed in plan.seeds] for name in plan.arms
     }
@@ -75,23 +78,32 @@ def _of_judges(accuracy: Mapping[str, Mapping[str, float]], likeness: Mapping[st
     )
 
 
-def _compute(made: Ready, work: Work[ShiftPlan], *, workers: Workers) -> None:
-    """Train and score all cells that are not there; those of several models begin first."""
-    lab, plan = made.lab, work.plan
-    left = {
-        path: (seed, name)
-        for seed in plan.seeds
-        for name in plan.arms
-        if not (path := lab.path(arm_of(name), seed=seed)).is_file()
-    }
-    cells = sorted(left.values(), key=lambda cell: arm_of(cell[1]).how == "one")
-    lab_of = partial(_lab, work) if workers.num > 1 else lambda: lab
-    with progress("cells", total=len(cells)) as advance:
+def compute(
+    lab: Lab,
+    cells: Iterable[tuple[int, Arm]],
+    *,
+    lab_of: Callable[[], Lab],
+    workers: Workers,
+) -> None:
+    """Train and score the cells that are not there; those of several models begin first.
+
+    Args:
+        lab: of this process.
+        cells: seeds and arms.
+        lab_of: gives a process its own; a function of a module, or a `functools.partial` of one.
+        workers: who computes.
+
+    Raises:
+        ConfigError: a training diverged, or a process was ended.
+    """
+    paths = {lab.path(arm, seed=seed): (seed, arm) for seed, arm in cells}
+    left = [cell for path, cell in paths.items() if not path.is_file()]
+    left.sort(key=lambda cell: cell[1].how == "one")
+    own = lab_of if workers.num > 1 else lambda: lab
+    with progress("cells", total=len(left)) as advance:
         # two processes must not train the same probe
-        workers.each(partial(_probe, lab_of), sorted({seed for seed, _ in cells}))
-        workers.each(partial(_cell, lab_of), cells, advance=advance)
-    for seed in plan.seeds:
-        lab.forget(seed=seed)
+        workers.each(partial(_probe, own), sorted({seed for seed, _ in left}))
+        workers.each(partial(_cell, own), left, advance=advance)
 
 
 _labs: dict[Path, Lab] = {}  # of a process of `Workers`, by run directory
@@ -108,6 +120,6 @@ def _probe(lab_of: Callable[[], Lab], seed: int) -> None:
     lab_of().probe(seed=seed)
 
 
-def _cell(lab_of: Callable[[], Lab], cell: tuple[int, str]) -> None:
-    seed, name = cell
-    lab_of().scores(arm_of(name), seed=seed)
+def _cell(lab_of: Callable[[], Lab], cell: tuple[int, Arm]) -> None:
+    seed, arm = cell
+    lab_of().scores(arm, seed=seed)
