@@ -6,7 +6,15 @@ import shutil
 import numpy as np
 import pytest
 import torch
-from fitting import assert_same, judged, learnable, run_fit, settings, without_timing
+from fitting import (
+    assert_same,
+    judged,
+    learnable,
+    run_fit,
+    settings,
+    without_timing,
+    write_responses,
+)
 from launching import finish, start
 from safetensors.torch import load_file
 
@@ -174,7 +182,8 @@ def test_encoders_have_no_answers_to_write(tiny_bert, llama, tmp_path):
 
 
 @pytest.mark.slow
-def test_two_processes_train_terms_and_go_on_with_their_own_queues(llama, tmp_path):
+@pytest.mark.parametrize("changes", [{}, {"compute__fsdp": "full_shard"}], ids=["ddp", "fsdp"])
+def test_two_processes_train_terms_and_go_on_with_their_own_queues(llama, tmp_path, changes):
     pairs = learnable()
     train = settings(
         batch_size=8,
@@ -182,6 +191,7 @@ def test_two_processes_train_terms_and_go_on_with_their_own_queues(llama, tmp_pa
         objective__terms=ALL,
         compute__save_every=2,
         compute__micro_batch_size=2,
+        **changes,
     )
     given = {"model": llama, "train": train, "verdicts": judged(pairs)}
     assert finish(start(tmp_path, pairs, **given)) == [0, 0]
@@ -195,14 +205,29 @@ def test_two_processes_train_terms_and_go_on_with_their_own_queues(llama, tmp_pa
 
 
 @pytest.mark.slow
-def test_two_processes_write_what_one_writes(llama, tmp_path):
+@pytest.mark.parametrize("changes", [{}, {"compute__fsdp": "full_shard"}], ids=["ddp", "fsdp"])
+def test_two_processes_write_what_one_writes(llama, tmp_path, changes):
+    """All that reads states and moves weights; what depends on chance or on its process is off."""
     pairs = learnable()
-    terms = {"grm": {"form": "dpo_reference", "coefficient": 0.5}}
-    train = settings(batch_size=8, learning_rate=3e-3, objective__terms=terms)
-    given = {"model": llama, "train": train, "verdicts": judged(pairs)}
-    assert finish(start(tmp_path / "two", pairs, **given)) == [0, 0]
+    responses = write_responses(tmp_path / "meta.jsonl")
+    terms = {
+        "grm": {"form": "dpo_reference", "coefficient": 0.5},
+        "simcse": {"on": "differences"},
+        "swav": {"prototypes": 3, "queue": 0},
+    }
+    given = {
+        "batch_size": 8,
+        "compute__micro_batch_size": 2,
+        "learning_rate": 3e-3,
+        "objective__terms": terms,
+        "objective__views": {"dropout": 1e-9},
+        "objective__meta": {"path": responses, "eta": 0.5, "prompts": 6},
+    }
+    both = {"model": llama, "verdicts": judged(pairs)}
+    train = settings(**given, **changes)
+    assert finish(start(tmp_path / "two", pairs, train=train, **both)) == [0, 0]
     one = tmp_path / "one"
-    fit(pairs, **given, seed=0, work=one / "work", out=one / "rm")
+    fit(pairs, **both, train=settings(**given), seed=0, work=one / "work", out=one / "rm")
     weights = [load_file(tmp_path / n / "rm" / "model.safetensors") for n in ("one", "two")]
     assert weights[0].keys() == weights[1].keys()
     for key, weight in weights[0].items():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -25,7 +24,7 @@ from tamis.train.assemble import assemble
 from tamis.train.build import base_of, trainable_shape
 from tamis.train.config import TrainConfig
 from tamis.train.equip import check_readable
-from tamis.train.fit import SPREADING
+from tamis.train.launched import hides_weights
 from tamis.train.reading import token_head
 
 SAMPLE_ROWS = 200
@@ -150,8 +149,7 @@ def _model_facts(
 ) -> ModelFacts:
     model = trainable_shape(recipe.model, train, pad_token_id=pad_id_of(tokenizer))
     base = base_of(model)
-    is_spread = any(os.environ.get(name) == "true" for name in SPREADING)
-    check_readable(base, assemble(train), views=train.objective.views, is_spread=is_spread)
+    check_readable(base, assemble(train), views=train.objective.views, is_hidden=hides_weights())
     if train.objective.form == "token":
         token_head(base)
     weights = list(model.parameters())

@@ -221,12 +221,6 @@ def _check_needs(train: TrainConfig, needs: Mapping[Need, str]) -> None:
         ConfigError: they do not go together.
     """
     views = train.objective.views
-    for term in needs.values():
-        if train.compute.fsdp != "none":
-            raise ConfigError(
-                f"{WHERE}.{term} reads states of the model, and fsdp is {train.compute.fsdp}, "
-                "which gives weights back before they could be read; leave fsdp out (DDP works)"
-            )
     if "views" not in needs:
         return
     where = f"{WHERE}.{needs['views']} compares two views of a text"

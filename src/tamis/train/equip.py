@@ -16,7 +16,7 @@ from tamis.train.views import dropout_modules
 
 
 def check_readable(
-    model: PreTrainedModel, assembled: Assembled, *, views: ViewsConfig, is_spread: bool
+    model: PreTrainedModel, assembled: Assembled, *, views: ViewsConfig, is_hidden: bool
 ) -> None:
     """Check that the states that terms need can be read.
 
@@ -24,17 +24,17 @@ def check_readable(
         model: inside adapters and wrappers.
         assembled: the objective.
         views: how two views are made.
-        is_spread: FSDP or DeepSpeed holds the weights.
+        is_hidden: DeepSpeed or FSDP version 1 holds the weights.
 
     Raises:
-        ConfigError: the weights are spread over processes, or dropout is to be inside a model that
-            has none.
+        ConfigError: the weights are spread over processes in a way that hides them from terms, or
+            dropout is to be inside a model that has none.
     """
     for term in assembled.needs.values():
-        if is_spread:
+        if is_hidden:
             raise ConfigError(
-                f"{WHERE}.{term} reads states of the model, which works neither with FSDP nor with "
-                "DeepSpeed; launch with DDP"
+                f"{WHERE}.{term} reads states of the model, which works neither with DeepSpeed nor "
+                "with FSDP version 1; launch with DDP or FSDP2"
             )
     if "views" in assembled.needs and views.where == "inside" and not dropout_modules(model):
         raise ConfigError(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -43,17 +42,15 @@ from tamis.train.collate import make_collate
 from tamis.train.config import TrainConfig
 from tamis.train.dataset import TrainingSet, training_set
 from tamis.train.equip import check_readable, equip
+from tamis.train.launched import hides_weights, spreads_weights
 from tamis.train.modules import detach
 from tamis.train.parts import cut_parts, split_pairs
 from tamis.train.reading import token_head
 from tamis.train.record import card_rows, training_report
-from tamis.train.shard import holds_shards, shard
+from tamis.train.shard import KeepsGathered, holds_shards, shard
 from tamis.train.sharded import ShardedTrainer
 from tamis.train.trainer import PairTrainer, last_complete, stopped_at
 from tamis.types import Pair, Verdict
-
-# set by `accelerate launch`; the whole model then need not fit on one device
-SPREADING = ("ACCELERATE_USE_FSDP", "ACCELERATE_USE_DEEPSPEED")
 
 
 def fit(
@@ -91,7 +88,7 @@ def fit(
         reward_model = trainable_model(model, train, seed=seed, pad_token_id=pad_id)
         start = start_of(base_of(reward_model), tokenizer, config=model) if is_main() else None
         plan = _prepare(reward_model, train, assembled, max_length=max_length, memory=memory)
-        equip(reward_model, assembled, model=model, arguments=arguments)
+        _equip(reward_model, train, assembled, model=model, arguments=arguments)
     parts = cut_parts(data, split, train=train, arguments=arguments, ranks=assembled.ranks)
     added = added_steps(
         train, data, split=split, pairs=pairs, tokenizer=tokenizer, plan=plan, arguments=arguments
@@ -108,7 +105,7 @@ def fit(
             on_step=advance,
             added=added,
         )
-        trainer.train(resume_from_checkpoint=last_complete(work))
+        _train(trainer, assembled, work=work)
         report = training_report(train, data, split=split, state=trainer.state)
         report |= {"rows": asdict(plan), **parts.facts, **added.report(trainer)}
         trained = _trained(trainer, reward_model, model=model, train=train, seed=seed)
@@ -184,33 +181,47 @@ def _prepare(
     max_length: int,
     memory: StateMemory | None,
 ) -> RowPlan:
-    """Bring the model to its device, choose its rows, and shard it where that is ours to do.
-
-    A memory comes between: it is checked on the whole model.
-    """
+    """Bring the model to its device, choose its rows, and give it the memory."""
     base, rows = base_of(reward_model), train.compute.rows
     is_spread = train.compute.fsdp != "none"
-    is_spread_by_launcher = any(os.environ.get(name) == "true" for name in SPREADING)
-    if not (is_spread or is_spread_by_launcher or train.lora.quantise != "none"):
+    if not (is_spread or spreads_weights() or train.lora.quantise != "none"):
         to_accelerator(base)
     use_fast_backward(base)
     if train.objective.form == "token":
         rows = "padded"
         token_head(base)
-        if is_spread_by_launcher:
+        if spreads_weights():
             raise ConfigError(
                 "form is token, which works neither with FSDP nor with DeepSpeed; launch with DDP, "
                 "or choose form sequence"
             )
-    check_readable(base, assembled, views=train.objective.views, is_spread=is_spread_by_launcher)
+    check_readable(base, assembled, views=train.objective.views, is_hidden=hides_weights())
     states: Literal["scored", "all"] = "all" if "tokens" in assembled.needs else "scored"
     plan = choose_rows(base, wanted=rows, max_length=max_length, states=states)
     if memory is not None:
         _check_views(train, assembled)
         use_memory(base, memory)
-    if is_spread and not torch.accelerator.is_available():
-        shard(reward_model)
     return plan
+
+
+def _equip(
+    reward_model: RewardModel,
+    train: TrainConfig,
+    assembled: Assembled,
+    *,
+    model: ModelConfig,
+    arguments: TrainingArguments,
+) -> None:
+    """Add what terms train, and spread the weights where the Trainer does not: on CPUs."""
+    equip(reward_model, assembled, model=model, arguments=arguments)
+    if train.compute.fsdp != "none" and not torch.accelerator.is_available():
+        shard(reward_model)
+
+
+def _train(trainer: PairTrainer, assembled: Assembled, *, work: Path) -> None:
+    if assembled.needs:
+        trainer.add_callback(KeepsGathered())
+    trainer.train(resume_from_checkpoint=last_complete(work))
 
 
 def _check_views(train: TrainConfig, assembled: Assembled) -> None:

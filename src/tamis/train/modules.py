@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.distributed.tensor import DTensor, distribute_tensor
 from transformers import TrainerCallback, TrainerState, TrainingArguments
 
 from tamis.errors import ConfigError
@@ -69,7 +70,11 @@ class ModuleKeeper(TrainerCallback):
             own, first = (_path(args, state, process=n) for n in (args.process_index, 0))
             # more processes than before: what was trained is the same, what was queued is not
             path = own if own.is_file() else first
-            self._modules.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+            kept = torch.load(path, map_location="cpu", weights_only=True)
+            now = self._modules.state_dict()
+            self._modules.load_state_dict(
+                {name: _spread_as(now[name], value) for name, value in kept.items()}
+            )
 
     def on_save(self, args: TrainingArguments, state: TrainerState, *_: Any, **__: Any) -> None:
         """Write this process's state beside the weights.
@@ -78,11 +83,24 @@ class ModuleKeeper(TrainerCallback):
             ConfigError: the folder cannot be written, or is full.
         """
         path = _path(args, state, process=args.process_index)
+        kept = {name: _whole(value) for name, value in self._modules.state_dict().items()}
         try:
-            torch.save(self._modules.state_dict(), path)
+            torch.save(kept, path)
         except (OSError, RuntimeError) as error:
             reason = " ".join(str(error).split())
             raise ConfigError(f"cannot write {path}: {reason}; is the disk full?") from error
+
+
+def _whole(value: Tensor) -> Tensor:
+    """Return a tensor with all its parts, if it is spread over processes; all of them call."""
+    return value.full_tensor() if isinstance(value, DTensor) else value
+
+
+def _spread_as(now: Tensor, value: Tensor) -> Tensor:
+    """Return a whole tensor, spread over processes as another one is, if it is."""
+    if not isinstance(now, DTensor):
+        return value
+    return distribute_tensor(value.to(now.device), now.device_mesh, now.placements)
 
 
 def _path(args: TrainingArguments, state: TrainerState, *, process: int) -> Path:

@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from torch import distributed as dist
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
 from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.fsdp import fully_shard
+from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.distributed.tensor import DTensor
+from transformers import TrainerCallback
 
 from tamis.models.rows.forward import trunk_layers
 from tamis.train.build import RewardModel, base_of
@@ -32,10 +33,25 @@ def shard(model: RewardModel) -> None:
     inner = base_of(model)
     for layer in trunk_layers(inner):
         fully_shard(layer, mesh=mesh)
-    fully_shard(cast(nn.Module, model), mesh=mesh)
+    fully_shard(cast(nn.Module, model), mesh=mesh, reshard_after_forward=True)
     inner._is_distributed_loading_by_transformers = True
     whole = [name for name, weight in model.named_parameters() if not isinstance(weight, DTensor)]
     assert not whole, f"not sharded: {whole}"
+
+
+class KeepsGathered(TrainerCallback):
+    """Has all but the layers of the trunk stay gathered from a forward pass to its way back.
+
+    Terms read the head, the embeddings and what is trained beside the model after the pass.
+    """
+
+    def on_train_begin(self, *_: Any, **given: Any) -> None:
+        """Set it, in place; what is not sharded has nothing to set."""
+        model = given["model"]
+        layers = {id(layer) for layer in trunk_layers(base_of(model))}
+        for part in model.modules():
+            if isinstance(part, FSDPModule) and id(part) not in layers:
+                part.set_reshard_after_forward(False, recurse=False)
 
 
 def holds_shards(model: nn.Module) -> bool:

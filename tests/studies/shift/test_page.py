@@ -71,7 +71,7 @@ def test_the_page_leads_with_what_was_found(report, sections):
     ]
     assert first.data == report
     assert "1 of 3 methods are better than plain training and 1 worse" in first.lead
-    assert "MetaRM + SimCSE on differences, differs from it by +" in first.lead
+    assert "prioritised sampling + GRM, differs from it by +" in first.lead
     assert render(sections).count("<figure") == 2
 
 
@@ -83,7 +83,7 @@ def test_every_method_has_a_row(sections):
         "plain",
         "SwAV",
         "MetaRM",
-        "MetaRM + SimCSE on differences",
+        "prioritised sampling + GRM",
         "always the longer",
         "always the shorter",
     ]
@@ -104,13 +104,13 @@ def test_every_method_has_a_row(sections):
 def test_pictures_show_all_differences_and_the_spread_of_three(report, written):
     assert list(written.pictures) == ["study-shift-1.svg", "study-shift-2.svg"]
     forest, spread = written.pictures.values()
-    for title in ("SwAV", "MetaRM", "MetaRM + SimCSE on differences", "plain training"):
+    for title in ("SwAV", "MetaRM", "prioritised sampling + GRM", "plain training"):
         assert f">{title}<" in forest
     for row in report["differences"]:
         if (row["part"], row["name"]) == (SCORE, OUT):
             assert f">{number(100 * row['difference']['value'], digits=1)}<" in forest
     assert ">SwAV<" not in spread
-    for words in ("plain", "MetaRM", "MetaRM + SimCSE on differences", "of 4", "0.7"):
+    for words in ("plain", "MetaRM", "prioritised sampling + GRM", "of 4", "0.7"):
         assert f">{words}<" in spread
 
 

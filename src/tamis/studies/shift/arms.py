@@ -128,10 +128,11 @@ _ARMS = (
     ),
     Arm(
         COMBINED,
-        "MetaRM + SimCSE on differences",
-        "both together",
-        SIMCSE_DIFF,
-        meta="outer",
+        "prioritised sampling + GRM",
+        "both together, which `make bench-methods` chose",
+        GRM_SFT,
+        GRM,
+        sampler="prioritised",
     ),
 )
 ARMS: Mapping[str, Arm] = {arm.name: arm for arm in _ARMS}
