@@ -61,7 +61,7 @@ class ShiftPlan(Config):
 def shift_plan(tier: Tier, *, num_seeds: int = 5) -> ShiftPlan:
     """Return what a tier runs.
 
-    ``full`` trains on twice the pairs, has MetaRM as published, the forms of the contrastive terms
+    ``full`` trains on five times the pairs, the same ones under every seed, has MetaRM as published, the forms of the contrastive terms
     on texts and two forms of GRM more, and measures on all held-out pairs.
     """
     seeds = tuple(range(num_seeds))
@@ -70,17 +70,17 @@ def shift_plan(tier: Tier, *, num_seeds: int = 5) -> ShiftPlan:
             num_train=64,
             num_pool=192,
             num_held_out=48,
-            per_set=32,
-            num_prompts=8,
-            num_meta=16,
+            per_set=24,
+            num_prompts=6,
+            num_meta=10,
             num_proxy=100,
-            num_gold=300,
-            num_graded=300,
+            num_gold=200,
+            num_graded=200,
         )
         return ShiftPlan(tier=tier, seeds=seeds, arms=QUICK_ARMS, sizes=sizes)
     if tier == "full":
         sizes = Sizes(
-            num_train=1200,
+            num_train=2400,
             num_pool=2400,
             num_held_out=1000,
             per_set=750,
