@@ -61,8 +61,9 @@ class ShiftPlan(Config):
 def shift_plan(tier: Tier, *, num_seeds: int = 5) -> ShiftPlan:
     """Return what a tier runs.
 
-    ``full`` trains on five times the pairs, the same ones under every seed, has MetaRM as published, the forms of the contrastive terms
-    on texts and two forms of GRM more, and measures on all held-out pairs.
+    ``full`` trains on five times the pairs, the same ones under every seed, has MetaRM as
+    published, the forms of the contrastive terms on texts and two forms of GRM more, and measures
+    on all held-out pairs.
     """
     seeds = tuple(range(num_seeds))
     if tier == "quick":
