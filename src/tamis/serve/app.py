@@ -10,6 +10,7 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
+from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
 from tamis import __version__
@@ -85,10 +86,13 @@ def make_app(service: Service, *, key: str | None = None) -> FastAPI:
         description="Scores of reward models in the wire formats of RL trainers.",
         redoc_url=None,
     )
-    for dialect in DIALECTS:
-        app.include_router(dialect.routes(service.desks))
     names = tuple(service.desks.by_name)
-    app.include_router(health.routes(names=names, door=service.door, metrics=service.metrics))
+    routers = [
+        *(dialect.routes(service.desks) for dialect in DIALECTS),
+        health.routes(names=names, door=service.door, metrics=service.metrics),
+    ]
+    for router in routers:
+        app.include_router(router)
 
     async def refuse(_: Request, error: Exception) -> Response:
         refusal = _refusal(error)
@@ -103,7 +107,9 @@ def make_app(service: Service, *, key: str | None = None) -> FastAPI:
         max_body_bytes=service.config.max_body_bytes,
         door=service.door,
         metrics=service.metrics,
-        paths=frozenset(app.openapi()["paths"]),
+        paths=frozenset(
+            route.path for one in routers for route in one.routes if isinstance(route, APIRoute)
+        ),
     )
     return app
 
