@@ -17,8 +17,10 @@ from transformers import AutoModelForCausalLM
 from tamis.errors import ConfigError
 from tamis.models.config import ModelConfig
 from tamis.models.language import LanguageHead, load_language_head
-from tamis.models.load import load_reward_model
+from tamis.models.load import load_language_model, load_reward_model
 from tamis.models.rows.choose import choose_rows
+from tamis.models.rows.forward import TreeForward
+from tamis.models.rows.memory import remember_states
 from tamis.models.source import quiet
 from tamis.terms.grm import Settings, columns, loss, module, reads
 from tamis.terms.likelihood import answer_log_probs, reference_log_probs
@@ -212,6 +214,23 @@ def test_the_reference_is_the_starting_model_and_is_kept(known, pairs, tmp_path)
     other = reference_log_probs(known, model=cut)
     assert len(list(tmp_path.glob("log-probs-*.npy"))) == 2
     assert not np.allclose(other, wanted_N2.numpy())
+
+
+def test_the_reference_begins_where_remembered_layers_end(known, pairs, monkeypatch, tmp_path):
+    model = load_language_model(known.model)
+    choose_rows(model, max_length=128)
+    texts = [ids for pair in pairs for ids in (pair.chosen, pair.rejected)]
+    memory = remember_states(model, texts, first=1, folder=tmp_path)
+    passes = []
+    start = TreeForward.start
+    monkeypatch.setattr(
+        TreeForward, "start", lambda *a, **kw: passes.append(kw.get("first")) or start(*a, **kw)
+    )
+    remembering = replace(known, memory=memory)
+    found_N2 = reference_log_probs(remembering, model=known.model)
+    assert passes[-1] == 1
+    wanted_N2 = expected_log_probs(known.model, pairs).numpy()
+    np.testing.assert_allclose(found_N2, wanted_N2, rtol=1e-4, atol=1e-4)
 
 
 def test_without_a_model_there_is_no_reference(known, tmp_path):

@@ -100,7 +100,8 @@ def loss(view: View, *, settings: Settings) -> Tensor:
     answers: for each of them 6 D V operations and a third more, because logits are not kept; 64 MiB
     of logits at a time, and their gradient; the last layer is computed for all tokens. Where the
     embeddings are not one matrix, V x D frozen numbers. dpo_reference runs the starting model over
-    all pairs once, before training.
+    all pairs once, before training: what both answers begin with once where rows are shared, and
+    not the layers whose states are remembered.
 
     Args:
         view: with ``tokens``, the language model head as ``module`` and, for dpo_reference, the

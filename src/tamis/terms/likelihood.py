@@ -24,7 +24,10 @@ from tamis.models.language import (
     load_language_head,
     next_log_probs,
 )
-from tamis.models.load import load_language_model, load_trunk, to_accelerator
+from tamis.models.load import load_language_model, load_reward_model, to_accelerator
+from tamis.models.rows.choose import choose_rows
+from tamis.models.rows.forward import TreeForward
+from tamis.models.rows.memory import use_memory
 from tamis.models.rows.padded import length_batches, pad_right
 from tamis.models.source import locate
 from tamis.models.tokenise import EncodedPair
@@ -81,8 +84,9 @@ def reference_log_probs(
     """Return what `answer_log_probs` is for both sides under a frozen language model, [N, 2].
 
     It is computed in the type of its weights, 512 pairs at a time, each of which is written to
-    ``known.work`` when it is done, under a hash of the models and of the ids. The language model
-    head is that of ``head`` where the model has none.
+    ``known.work`` when it is done, under a hash of the models and of the ids. What both answers
+    begin with is read once where the model allows it, and layers that ``known.memory`` remembers
+    are not run. The language model head is that of ``head`` where the model has none.
 
     Raises:
         ConfigError: the model cannot be loaded, is no decoder or has no language model head.
@@ -96,21 +100,30 @@ def reference_log_probs(
             pairs = known.encoded[start : start + CHUNK_PAIRS]
             path = known.work / f"log-probs-{_chunk_key(pairs, model_key)}.npy"
             if not path.is_file():
-                scorer = scorer or _load(model, head)
+                scorer = scorer or _load(model, head, known=known)
                 write_array(path, _of_chunk(*scorer, pairs))
             parts.append(np.load(path))
             advance(len(pairs))
     return np.concatenate(parts)
 
 
-def _load(config: ModelConfig, head: ModelConfig | None) -> tuple[PreTrainedModel, LanguageHead]:
-    if head is not None:
-        trunk = load_trunk(config)
-        to_accelerator(trunk)
-        return trunk, load_language_head(head).to(trunk.device)
-    model = load_language_model(config)
-    to_accelerator(model)
-    return model, language_head(model, path=config.path)
+def _load(
+    config: ModelConfig, head: ModelConfig | None, *, known: KnownPairs
+) -> tuple[PreTrainedModel, LanguageHead]:
+    if head is None:
+        model = load_language_model(config)
+        to_accelerator(model)
+        language = language_head(model, path=config.path)
+    else:  # of a reward model, whose trunk alone is read; nothing is padded with its pad token
+        model = load_reward_model(config, seed=0, pad_token_id=0)
+        to_accelerator(model)
+        language = load_language_head(head).to(model.device)
+    longest = max(max(len(pair.chosen), len(pair.rejected)) for pair in known.encoded)
+    choose_rows(model, max_length=longest, states="all")
+    if known.memory is not None:
+        model.requires_grad_(requires_grad=False)
+        use_memory(model, known.memory)
+    return model, language
 
 
 def _of_chunk(
@@ -120,11 +133,29 @@ def _of_chunk(
     lengths = [len(pair.chosen) + len(pair.rejected) for pair in pairs]
     for batch in length_batches(lengths, batch_tokens=BATCH_TOKENS):
         with torch.no_grad():
-            tokens = read_padded(model, [pairs[i] for i in batch])
+            tokens = _read(model, [pairs[i] for i in batch])
             for column, side in enumerate(("chosen", "rejected")):
                 log_prob_B = answer_log_probs(tokens, head, side=cast(Side, side))
                 found_N2[batch, column] = log_prob_B.float().cpu().numpy()
     return found_N2
+
+
+def _read(model: PreTrainedModel, pairs: Sequence[EncodedPair]) -> Tokens:
+    """Run the trunk over pairs in the rows that were chosen for it."""
+    forward = model.forward
+    if not isinstance(forward, TreeForward):
+        return read_padded(model, pairs)
+    ids, chosen_B, rejected_B = distinct_sides(pairs)
+    tree = forward.plan.tree(ids)
+    return Tokens(
+        states_TD=forward.all_states(tree),
+        embeddings_VD=cast(nn.Embedding, model.get_input_embeddings()).weight,
+        ids=ids,
+        places=tree.rows,
+        chosen_B=chosen_B.tolist(),
+        rejected_B=rejected_B.tolist(),
+        start_B=[pair.num_prefix for pair in pairs],
+    )
 
 
 def read_padded(model: PreTrainedModel, pairs: Sequence[EncodedPair]) -> Tokens:

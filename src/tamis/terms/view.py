@@ -17,6 +17,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from tamis.models.config import ModelConfig
+from tamis.models.rows.memory import StateMemory
 from tamis.models.tokenise import EncodedPair
 from tamis.types import Config, Pair
 
@@ -115,6 +116,7 @@ class KnownPairs:
         swapped_N: which of ``pairs`` have to be turned.
         work: a folder for what is computed at length, so that a run that was killed finds it.
         model: the model that training starts from.
+        memory: states of its frozen layers for these texts, where they are remembered.
     """
 
     encoded: Sequence[EncodedPair]
@@ -122,6 +124,7 @@ class KnownPairs:
     swapped_N: NDArray[np.bool_]
     work: Path
     model: ModelConfig | None = None
+    memory: StateMemory | None = None
 
     def oriented(self) -> Iterator[list[Pair]]:
         """Give the texts of all pairs, turned, 512 pairs at a time."""

@@ -81,7 +81,15 @@ def fit(
     tokenizer = load_tokenizer(model)
     pad_id, max_length = pad_id_of(tokenizer), int(tokenizer.model_max_length)
     data = training_set(pairs, verdicts, tokenizer=tokenizer, max_length=max_length, work=work)
-    columns = _columns(assembled, data, pairs=pairs, model=model, seed=seed, work=work)
+    known = KnownPairs(
+        encoded=data.encoded,
+        pairs=select_pairs(pairs, data.source_N),
+        swapped_N=data.swapped_N,
+        work=work,
+        model=model,
+        memory=memory,
+    )
+    columns = _columns(assembled, data, known=known, seed=seed)
     split = split_pairs(data, train, seed=seed)
     with quiet():
         arguments = _arguments(train, num_pairs=len(split.train_N), seed=seed, work=work)
@@ -134,13 +142,7 @@ def checked(train: TrainConfig, *, model: ModelConfig) -> Assembled:
 
 
 def _columns(
-    assembled: Assembled,
-    data: TrainingSet,
-    *,
-    pairs: Sequence[Pair],
-    model: ModelConfig,
-    seed: int,
-    work: Path,
+    assembled: Assembled, data: TrainingSet, *, known: KnownPairs, seed: int
 ) -> dict[str, Columns]:
     """Check that the loss can read the verdicts, and return what the terms know of all pairs.
 
@@ -149,13 +151,6 @@ def _columns(
     assembled.check(data)
     if not assembled.columns:
         return {}
-    known = KnownPairs(
-        encoded=data.encoded,
-        pairs=select_pairs(pairs, data.source_N),
-        swapped_N=data.swapped_N,
-        work=work,
-        model=model,
-    )
     return from_main(assembled.known(known, seed=seed) if is_main() else {})
 
 

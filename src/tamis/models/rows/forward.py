@@ -121,12 +121,23 @@ class TreeForward:
 
     def states(self, tree: PrefixTree, *, input_ids: Tensor, position_ids: Tensor) -> Tensor:
         """Return the trunk's output at the last token of each sequence, [S, D]."""
-        device, first = input_ids.device, 0
-        entering_1TD = None if self.memory is None else self.memory.entering(tree)
-        if self.memory is not None and entering_1TD is not None:
-            first, entering_1TD = self.memory.first, entering_1TD.to(device, self._model.dtype)
-        run = self.start(tree, device=device, first=first, entering_1TD=entering_1TD)
+        run = self._remembering(tree, device=input_ids.device)
         return self.read(run, input_ids=input_ids, position_ids=position_ids)
+
+    def all_states(self, tree: PrefixTree) -> Tensor:
+        """Return the trunk's output at all tokens of a tree, [T, D].
+
+        Raises:
+            UnsupportedAttentionError: the last layer is computed for scored tokens alone.
+        """
+        if self.trimmed:
+            raise UnsupportedAttentionError("its last layer runs for scored tokens alone")
+        device = self._model.device
+        return self._run(
+            self._remembering(tree, device=device),
+            input_ids=torch.tensor([tree.token_ids], device=device),
+            position_ids=torch.tensor([tree.positions], device=device),
+        )[0]
 
     def reach(self, tree: PrefixTree, *, layer: int) -> Tensor:
         """Return the states that enter a layer, [1, T, D]; the layers below run, and no other."""
@@ -162,6 +173,18 @@ class TreeForward:
         Raises:
             LayerReached: the pass was to stop at a layer.
         """
+        hidden_1TD = self._run(run, input_ids=input_ids, position_ids=position_ids)
+        return hidden_1TD[0] if run.trimmed else hidden_1TD[0].index_select(0, run.reads_S)
+
+    def _remembering(self, tree: PrefixTree, *, device: torch.device) -> TreePass:
+        """Return a pass that begins where the memory ends, if it knows the tree."""
+        entering_1TD = None if self.memory is None else self.memory.entering(tree)
+        if self.memory is None or entering_1TD is None:
+            return self.start(tree, device=device)
+        entering_1TD = entering_1TD.to(device, self._model.dtype)
+        return self.start(tree, device=device, first=self.memory.first, entering_1TD=entering_1TD)
+
+    def _run(self, run: TreePass, *, input_ids: Tensor, position_ids: Tensor) -> Tensor:
         # stays on until the next plain call, because checkpointed layers run again in backward
         for config in self._configs:
             config._attn_implementation = IMPLEMENTATION
@@ -169,7 +192,7 @@ class TreeForward:
             input_ids=input_ids, position_ids=position_ids, use_cache=False, tree=run
         )
         hidden_1TD: Tensor = output.last_hidden_state
-        return hidden_1TD[0] if run.trimmed else hidden_1TD[0].index_select(0, run.reads_S)
+        return hidden_1TD
 
     def remove(self) -> None:
         """Give the model back as it was."""
