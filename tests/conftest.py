@@ -4,8 +4,10 @@ import gc
 import json
 import os
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any, TextIO
+from xml.sax.saxutils import escape
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -31,6 +33,28 @@ def frozen() -> None:
     """
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def undrawn(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Leave matplotlib's drawing out where no test looks at pictures: their words are kept.
+
+    Tests of reports and studies have their pictures drawn, and so has a module with the mark
+    ``pictures``. Drawing took an eighth of the time of all tests.
+    """
+    looks = {"report", "studies"}.intersection(request.path.parts)
+    with pytest.MonkeyPatch.context() as patch:
+        if not looks and request.node.get_closest_marker("pictures") is None:
+            patch.setattr("matplotlib.figure.Figure.savefig", _write_words)
+        yield
+
+
+def _write_words(figure: Any, stream: TextIO, **_how: object) -> None:
+    """Write the words of a picture alone."""
+    from matplotlib.text import Text
+
+    words = escape(" ".join(text.get_text() for text in figure.findobj(Text)))
+    stream.write(f'<svg viewBox="0 0 1 1"><text>{words}</text></svg>')
 
 
 @pytest.fixture(scope="session")

@@ -44,6 +44,17 @@ def test_answers_of_a_judge_that_name_no_letter_are_told(tamis, tmp_path, server
     assert "answers of the judge name no letter" in page
 
 
+def test_a_policy_is_compared_by_its_implicit_reward(tamis, tmp_path, llama):
+    file = write_benchmark(tmp_path / "set.jsonl", num_prompts=6)
+    policy = f"policy=dpo:{llama.path}|{llama.path}|0.5"
+    done = tamis("compare", "longest", policy, "--on", f"pairs={file}", "--out", tmp_path / "out")
+    assert done.code == 0, done.err
+    assert "longest - policy" in done.out
+    report = read_json(tmp_path / "out" / "comparison" / "report.json")
+    (found,) = report["bench"]["policy"]
+    assert found["ties_frac"] == 1.0  # it is no better than itself
+
+
 def test_what_is_wrong_is_said_in_one_line(bad, tmp_path):
     file = write_benchmark(tmp_path / "set.jsonl", num_prompts=3)
     on = ("--on", f"pairs={file}", "--out", tmp_path / "out")
