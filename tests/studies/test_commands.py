@@ -5,10 +5,11 @@ from dataclasses import replace
 import pytest
 
 from tamis.cli import main
+from tamis.errors import ConfigError
 from tamis.report.page import TITLE
 from tamis.runs import read_json, read_parquet
 from tamis.studies import commands
-from tamis.studies.commands import fill_document, run_study_stage, sections_of
+from tamis.studies.commands import fill_document, plan_for, run_study_stage, sections_of
 from tamis.studies.plan import StudyPlan
 
 
@@ -45,6 +46,22 @@ def plan(vote):
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     return tmp_path_factory.mktemp("run")
+
+
+def test_some_arms_are_run_alone():
+    every = plan_for("shift", "full", num_seeds=2)
+    some = plan_for("shift", "full", num_seeds=2, arms=["combined", "warm", "plain"])
+    assert some.arms == ("plain", "warm", "combined")
+    assert some.model_dump(exclude={"arms"}) == every.model_dump(exclude={"arms"})
+    assert plan_for("overoptimise", "default", num_seeds=2, arms=["raw"]).arms == ("raw",)
+    with pytest.raises(ConfigError, match="expected plain, combined and some of plain, simcse"):
+        plan_for("shift", "full", num_seeds=2, arms=["plain", "warm"])
+    with pytest.raises(ConfigError, match=r"--arm: .*raw, none; expected raw, and known others"):
+        plan_for("overoptimise", "quick", num_seeds=2, arms=["none", "raw"])
+    with pytest.raises(ConfigError, match=r"rl\.arms are raw, combined; expected some of the arms"):
+        plan_for("overoptimise", "full", num_seeds=2, arms=["raw"])
+    with pytest.raises(ConfigError, match="study noise runs all its arms; --arm is for shift and"):
+        plan_for("noise", "quick", num_seeds=2, arms=["raw"])
 
 
 @pytest.mark.parametrize("kind", ["noise", "deciles"])

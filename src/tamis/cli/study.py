@@ -10,6 +10,10 @@ import typer
 from tamis.errors import ConfigError
 
 Tier = Literal["quick", "default", "full"]
+Arms = Annotated[
+    list[str] | None,
+    typer.Option(help="Only these arms (repeatable; shift, overoptimise); others can follow."),
+]
 
 
 def study(
@@ -40,6 +44,7 @@ def study(
             "--full).",
         ),
     ] = 5,
+    arm: Arms = None,
     page: Annotated[
         Path | None,
         typer.Option(help="Put tables and pictures into their places in this Markdown page."),
@@ -58,7 +63,7 @@ def study(
     if quick and full:
         raise ConfigError("--quick and --full were both given; choose one, or neither")
     tier: Tier = "quick" if quick else "full" if full else "default"
-    plan = plan_for(kind, tier, num_seeds=num_seeds)
+    plan = plan_for(kind, tier, num_seeds=num_seeds, arms=arm or ())
     watch = watcher()
     watch.begin(f"study {kind}")
     result = run_study_stage(kind, out, plan=plan, data=data, notice=watch.say)

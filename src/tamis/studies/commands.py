@@ -10,8 +10,10 @@ from typing import Any, Literal
 
 import pyarrow as pa
 
+from tamis.errors import ConfigError
 from tamis.models.config import ModelConfig
 from tamis.models.source import locate
+from tamis.recipes.files import parse
 from tamis.report.blocks import Section
 from tamis.runs import (
     Stage,
@@ -27,6 +29,7 @@ from tamis.studies.deciles import decile_estimate, parts_table, run_decile_study
 from tamis.studies.deciles_page import decile_sections
 from tamis.studies.noise import Site, noise_estimate, read_all, results_table, run_noise_bench
 from tamis.studies.noise_page import noise_sections
+from tamis.studies.overoptimise.arms import ALL_ARMS as OVER_ARMS
 from tamis.studies.overoptimise.cost import over_estimate
 from tamis.studies.overoptimise.figures import results_table as over_table
 from tamis.studies.overoptimise.material import Material as OverMaterial
@@ -36,6 +39,7 @@ from tamis.studies.overoptimise.plan import over_models, over_plan
 from tamis.studies.overoptimise.run import run_over_study
 from tamis.studies.plan import Tier, models_of, plan_of
 from tamis.studies.present import as_markdown, fill_page, write_page
+from tamis.studies.shift.arms import ALL_ARMS as SHIFT_ARMS
 from tamis.studies.shift.cost import shift_estimate
 from tamis.studies.shift.figures import results_table as shift_table
 from tamis.studies.shift.material import Material
@@ -54,6 +58,7 @@ REPORT, RESULTS, TABLES, PAGE, IMAGES = (
     "images",
 )
 MODELS = "models"
+ARMS_OF: Mapping[Kind, Sequence[str]] = {"shift": SHIFT_ARMS, "overoptimise": OVER_ARMS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,9 +121,20 @@ STUDIES: dict[Kind, _Study] = {
 }
 
 
-def plan_for(kind: Kind, tier: Tier, *, num_seeds: int) -> Config:
-    """Return what a tier of a study runs."""
-    return STUDIES[kind].plan(tier, num_seeds=num_seeds)
+def plan_for(kind: Kind, tier: Tier, *, num_seeds: int, arms: Sequence[str] = ()) -> Config:
+    """Return what a tier of a study runs; with ``arms``, these alone, in the study's order.
+
+    Raises:
+        ConfigError: the study has no arms to choose from, not these, or cannot do without another.
+    """
+    plan = STUDIES[kind].plan(tier, num_seeds=num_seeds)
+    if not arms:
+        return plan
+    if kind not in ARMS_OF:
+        raise ConfigError(f"study {kind} runs all its arms; --arm is for {' and '.join(ARMS_OF)}")
+    known = ARMS_OF[kind]
+    chosen = [name for name in known if name in arms] + sorted(set(arms) - set(known))
+    return parse(type(plan), {**plan.model_dump(), "arms": chosen}, where="--arm")
 
 
 def run_study_stage(

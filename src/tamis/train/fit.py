@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -77,18 +78,10 @@ def fit(
             diverged, or a directory cannot be written.
     """
     started = time.monotonic()
-    assembled = checked(train, model=model)
-    tokenizer = load_tokenizer(model)
+    assembled, tokenizer = checked(train, model=model), load_tokenizer(model)
     pad_id, max_length = pad_id_of(tokenizer), int(tokenizer.model_max_length)
     data = training_set(pairs, verdicts, tokenizer=tokenizer, max_length=max_length, work=work)
-    known = KnownPairs(
-        encoded=data.encoded,
-        pairs=select_pairs(pairs, data.source_N),
-        swapped_N=data.swapped_N,
-        work=work,
-        model=model,
-        memory=memory,
-    )
+    known = partial(_known, data, pairs=pairs, model=model, memory=memory, work=work)
     columns = _columns(assembled, data, known=known, seed=seed)
     split = split_pairs(data, train, seed=seed)
     with quiet():
@@ -142,7 +135,7 @@ def checked(train: TrainConfig, *, model: ModelConfig) -> Assembled:
 
 
 def _columns(
-    assembled: Assembled, data: TrainingSet, *, known: KnownPairs, seed: int
+    assembled: Assembled, data: TrainingSet, *, known: Callable[[], KnownPairs], seed: int
 ) -> dict[str, Columns]:
     """Check that the loss can read the verdicts, and return what the terms know of all pairs.
 
@@ -151,7 +144,19 @@ def _columns(
     assembled.check(data)
     if not assembled.columns:
         return {}
-    return from_main(assembled.known(known, seed=seed) if is_main() else {})
+    return from_main(assembled.known(known(), seed=seed) if is_main() else {})
+
+
+def _known(
+    data: TrainingSet,
+    *,
+    pairs: Sequence[Pair],
+    model: ModelConfig,
+    memory: StateMemory | None,
+    work: Path,
+) -> KnownPairs:
+    chosen = select_pairs(pairs, data.source_N)
+    return KnownPairs(data.encoded, chosen, data.swapped_N, work, model=model, memory=memory)
 
 
 def _arguments(train: TrainConfig, *, num_pairs: int, seed: int, work: Path) -> TrainingArguments:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from tamis.merge.config import WarmConfig
 from tamis.models.config import ModelConfig
 from tamis.studies.decoder import smollm2_checkpoint
 from tamis.studies.demo import DEMO_MODEL
 from tamis.studies.plan import Tier
-from tamis.studies.shift.arms import ALL_ARMS, DEFAULT_ARMS, QUICK_ARMS
+from tamis.studies.shift.arms import ALL_ARMS, COMBINED, DEFAULT_ARMS, PLAIN, QUICK_ARMS
 from tamis.studies.shift.material import Sizes
 from tamis.train.config import AdapterConfig, ComputeConfig, TrainConfig
 from tamis.types import Config
@@ -57,13 +57,24 @@ class ShiftPlan(Config):
         description="the head that all arms start from, and members that are averaged",
     )
 
+    @field_validator("arms", mode="after")
+    @classmethod
+    def _check_arms(cls, arms: tuple[str, ...]) -> tuple[str, ...]:
+        missing = [name for name in (PLAIN, COMBINED) if name not in arms]
+        if missing or not set(arms) <= set(ALL_ARMS):
+            raise ValueError(
+                f"arms are {', '.join(arms)}; expected {PLAIN}, {COMBINED} and some of "
+                f"{', '.join(ALL_ARMS)}"
+            )
+        return arms
+
 
 def shift_plan(tier: Tier, *, num_seeds: int = 5) -> ShiftPlan:
     """Return what a tier runs.
 
     ``full`` trains on five times the pairs, the same ones under every seed, has MetaRM as
     published, the forms of the contrastive terms on texts and two forms of GRM more, and measures
-    on all held-out pairs.
+    on half as many held-out pairs again in distribution.
     """
     seeds = tuple(range(num_seeds))
     if tier == "quick":
@@ -83,8 +94,7 @@ def shift_plan(tier: Tier, *, num_seeds: int = 5) -> ShiftPlan:
         sizes = Sizes(
             num_train=2400,
             num_pool=2400,
-            num_held_out=1000,
-            per_set=750,
+            num_held_out=600,
             num_prompts=60,
             num_meta=96,
             num_proxy=400,
