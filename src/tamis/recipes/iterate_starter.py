@@ -11,6 +11,8 @@ STARTER = """\
 out: runs/my-iterate          # run directory: round-00/ ..., best/, rounds.json, report.html
 rounds: 3                     # at most; published: gains for 3 rounds (dialogue), 4 (summaries)
 seed: 0                       # samples, orders, new heads
+trackers: []                  # of each round's figures: tensorboard, trackio, wandb
+run_name: null                # there; null: the name of the run directory
 
 policy:                       # a chat model; keys as those of `model` in a recipe
   path: HuggingFaceTB/SmolLM2-135M-Instruct

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -43,6 +44,7 @@ from tamis.recipes.iterate_phases import (
     sample,
     update,
 )
+from tamis.recipes.iterate_track import track_round, watch_of
 from tamis.recipes.judging import open_judge
 from tamis.recipes.reinforcing import check_reward, guide_of
 from tamis.recipes.scoring import check_scores_alone
@@ -59,6 +61,7 @@ from tamis.runs import (
     write_json,
     write_text,
 )
+from tamis.train.arguments import check_trackers
 from tamis.train.fit import checked
 
 ROUNDS, SETTINGS, BEST, PAGE = "rounds.json", "iterate.yaml", "best", "report.html"
@@ -71,8 +74,8 @@ def iterate(config: IterateConfig, *, watcher: Watcher) -> Path:
 
     Every phase of a round is a stage with a directory of its own (``round-00/`` ...), so a run that
     was killed goes on where it was and comes to the same result; so do more rounds, or other
-    limits. ``rounds.json`` and ``report.html`` are written after the start and after every round.
-    Where a phase fails, ``best/`` has the best policy so far.
+    limits. ``rounds.json`` and ``report.html`` are written, and the trackers told, after the start
+    and after every round. Where a phase fails, ``best/`` has the best policy so far.
 
     Raises:
         ConfigError, DataError: what `check_iterate` refuses, before the first stage; and what the
@@ -126,6 +129,7 @@ def check_iterate(config: IterateConfig) -> None:
         DataError: a file is missing or damaged, there are too few prompts, or held-out prompts are
             trained on.
     """
+    check_trackers(watch_of(config))
     load_chat_tokenizer(config.policy)
     checked(config.reward_model.train, model=config.reward_model.model)
     how, measure = config.improve, config.measure
@@ -172,8 +176,10 @@ def tell(history: History, *, site: Site) -> None:
 
     Where a run is picked up again, what it has written already tells of more rounds, and stays.
     """
-    if not is_main() or _is_told(history, run=site.run):
+    known = _known_points(site.run)
+    if not is_main() or _is_told(history, known=known):
         return
+    _track(history, known=known, site=site)
     idle = _idle(history, config=site.config)
     report = {
         "points": as_json(history.points),
@@ -224,12 +230,31 @@ def best_stage(run: Path, *, history: History) -> StageResult:
     return run_stage(stage, produce)
 
 
-def _is_told(history: History, *, run: Path) -> bool:
+def _known_points(run: Path) -> list[dict[str, Any]]:
+    """Return the points that were told before, as plain values."""
     path = run / ROUNDS
-    if history.is_over or not path.is_file():
+    return list(read_json(path)["points"]) if path.is_file() else []
+
+
+def _plain_points(history: History) -> list[dict[str, Any]]:
+    return list(json.loads(json.dumps(as_json(history.points))))
+
+
+def _is_told(history: History, *, known: Sequence[dict[str, Any]]) -> bool:
+    if history.is_over:
         return False
-    known, num = read_json(path)["points"], len(history.points)
-    return len(known) > num and known[:num] == json.loads(json.dumps(as_json(history.points)))
+    points = _plain_points(history)
+    return len(known) > len(points) and known[: len(points)] == points
+
+
+def _track(history: History, *, known: Sequence[dict[str, Any]], site: Site) -> None:
+    """Send the points to the trackers that were not told as they are."""
+    watch = watch_of(site.config)
+    for number, (point, plain) in enumerate(
+        zip(history.points, _plain_points(history), strict=True)
+    ):
+        if plain not in known[number : number + 1]:
+            track_round(point, number=number, run=site.run, watch=watch)
 
 
 def _pairs(config: IterateConfig, *, run: Path, watcher: Watcher) -> tuple[Path, Path | None]:

@@ -14,7 +14,7 @@ from tamis.policy.iterate.stopping import StopConfig
 from tamis.policy.rl.config import RewardConfig, RLConfig, merged
 from tamis.policy.rl.presets import published
 from tamis.policy.sampling.config import SampleConfig, Sampling
-from tamis.train.config import TrainConfig
+from tamis.train.config import Tracker, TrainConfig
 from tamis.types import Config
 
 ROUND = "round"  # in reward.scorers: the reward models of the round
@@ -209,6 +209,12 @@ class IterateConfig(Config):
         default_factory=StopConfig, description="what ends the rounds before all are run"
     )
     seed: int = Field(0, ge=0, description="seed of samples, orders and heads")
+    trackers: tuple[Tracker, ...] = Field(
+        (),
+        description="where the figures of each round are sent; curves of steps go where "
+        "improve.rl.fit.trackers and reward_model.train.watch.trackers say",
+    )
+    run_name: str | None = Field(None, description="name of the run in the trackers")
 
     @model_validator(mode="after")
     def _check_sampling(self) -> Self:
