@@ -100,7 +100,7 @@ def _picture(report: Report) -> Picture:
         "100% is as far apart as the two answers of a test pair in distribution. Where a line "
         f"falls, the model tells the answers of that policy less apart. At {levels[-1]}: {ends}."
     )
-    panel = LinePanel("spread over the gap in distribution", tuple(lines))
+    panel = LinePanel("spread over in-distribution gap", tuple(lines))
     return Picture(line_panels([panel], style=style), caption=seen, reading=reading)
 
 
