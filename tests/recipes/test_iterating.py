@@ -19,9 +19,11 @@ from tamis.policy.iterate.config import ImproveConfig, MeasureConfig
 from tamis.policy.iterate.rounds import Round
 from tamis.policy.rl.config import RLConfig
 from tamis.recipes import iterating
+from tamis.recipes.iterate_measure import held_out_responses
 from tamis.recipes.iterate_phases import Site, improve, update
 from tamis.recipes.iterating import check_iterate, iterate
 from tamis.report import write_report
+from tamis.runs import fingerprint
 
 pytestmark = pytest.mark.slow
 STAGES = ("sample", "train", "choose", "align", "held-out sample", "judge", "measure")
@@ -90,6 +92,16 @@ def test_each_round_goes_on_with_the_policy_before_it(whole):
         (run / name / "sample" / "responses.jsonl").read_text() for name in ("round-00", "round-01")
     ]
     assert sampled[0] != sampled[1]
+
+
+def test_the_best_before_a_round_is_what_its_reward_models_compare_with(whole):
+    run, _, _, _ = whole
+    points = json.loads((run / "rounds.json").read_text())["points"]
+    before = max(points[:2], key=lambda point: point["quality"]["value"])["name"]
+    inputs = json.loads((run / "round-01" / "measure" / "stage.json").read_text())["inputs"]
+    assert inputs["best"] == fingerprint(held_out_responses(run, before))
+    assert points[1]["proxy_since_best"] == points[1]["proxy_gain"]
+    assert (points[2]["proxy_since_best"] == points[2]["proxy_gain"]) == (before == "start")
 
 
 def test_the_best_policy_is_copied_and_named(whole):

@@ -69,10 +69,11 @@ def measure_round(now: Round, policy: ModelConfig, rewards: Rewards, *, site: Si
     """Measure the policy that a round ended with."""
     config, reward = site.config, reward_of(site.config, rewards)
     responses = _answer(now.folder / HELD_OUT, policy, site=site)
-    start = held_out_responses(site.run, START)
+    start, best = (held_out_responses(site.run, name) for name in (START, now.best))
     inputs = {
         "responses": fingerprint(responses),
         "start": fingerprint(start),
+        "best": fingerprint(best),
         **model_input(policy),
         "reference": model_input(config.policy)["model"],
         **reward_inputs(reward, prompts=Path(config.data.held_out)),
@@ -108,7 +109,8 @@ def measure_round(now: Round, policy: ModelConfig, rewards: Rewards, *, site: Si
             win_rate=win_rate,
         )
         answers, before = read_sampled(str(responses)), read_sampled(str(start))
-        point = round_point(now.name, answers, before, using=using, seed=config.seed)
+        top = None if now.best == START else read_sampled(str(best))
+        point = round_point(now.name, answers, before, best=top, using=using, seed=config.seed)
         for scorer in golden:
             scorer.release()
         write_json(out / POINT, asdict(point))

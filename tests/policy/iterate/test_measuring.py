@@ -92,6 +92,17 @@ def test_the_judge_goes_before_the_gold_reward():
     assert point(proxy=words).quality is None
 
 
+def test_the_gain_since_the_best_is_over_its_responses():
+    assert point(proxy=words).proxy_since_best == point(proxy=words).proxy_gain  # the start
+    assert point().proxy_since_best is None
+    using = Instruments(log_probs(-1.0), log_probs(-1.5), proxy=words)
+    between = answered(("a b", "c"), ("f",), ("h i",))
+    found = round_point("round-01", AFTER, BEFORE, best=between, using=using, seed=0)
+    assert found.proxy_gain == point(proxy=words).proxy_gain
+    assert found.proxy_since_best == reward_gain(words, AFTER, between, seed=0)
+    assert found.proxy_since_best != found.proxy_gain
+
+
 def test_histograms_of_both_have_the_same_bins():
     scores = point(proxy=words).scores
     assert sum(scores.counts) == sum(scores.start_counts) == 4

@@ -23,6 +23,7 @@ class Book:
         self.folder, self.points, self.killed_in = folder, points, killed_in
         self.computed: list[str] = []
         self.told: list[int] = []
+        self.best: list[str] = []
 
     def _once(self, name: str, content: str) -> Path:
         path = self.folder / name
@@ -50,6 +51,7 @@ class Book:
         return ModelConfig(path=self._once(f"{now.name}/improve", text).read_text())
 
     def measure(self, now, policy, rewards):
+        self.best.append(now.best)
         self._once(f"{now.name}/measure", policy.path + str(len(rewards)))
         return self.points[now.number + 1]
 
@@ -75,6 +77,12 @@ def contents(folder: Path) -> dict[str, str]:
 @pytest.fixture
 def rising(points):
     return points({"quality": 0.5}, {"quality": 0.6}, {"quality": 0.7}, {"quality": 0.8})
+
+
+def test_a_round_knows_the_best_before_it(tmp_path, points):
+    book = Book(tmp_path, points(*({"quality": q} for q in (0.5, 0.49, 0.7, 0.69, 0.6))))
+    book.run(4, quality_patience=None)
+    assert book.best == ["start", "start", "round-01", "round-01"]
 
 
 def test_each_round_starts_from_what_the_one_before_made(tmp_path, rising):

@@ -1,6 +1,13 @@
 import pytest
 
-from tamis.policy.iterate.stopping import StopConfig, best_round, idle_rules, noise, stop_reasons
+from tamis.policy.iterate.stopping import (
+    StopConfig,
+    best_quality,
+    best_round,
+    idle_rules,
+    noise,
+    stop_reasons,
+)
 from tamis.types import Interval
 
 START = {"quality": 0.5}
@@ -96,23 +103,40 @@ def test_a_proxy_that_rises_while_quality_falls_stops_the_rounds(points):
     def gain(value):
         return Interval(value, value - 0.1, value + 0.1, 10)
 
-    best = {"quality": 0.7, "proxy_gain": gain(1.0)}
-    near = {"quality": 0.68, "proxy_gain": gain(1.5)}  # alone within noise of the best
-    worse = {"quality": 0.67, "proxy_gain": gain(2.0)}
+    best = {"quality": 0.7}
+    near = {"quality": 0.68, "proxy_since_best": gain(0.5)}  # alone within noise of the best
+    worse = {"quality": 0.67, "proxy_since_best": gain(1.0)}
     run = points(START, best, near, worse)
     assert rules(run) == ["proxy"]
     assert rules(run[:-1]) == []
     assert rules(run[:-1], proxy_patience=1) == ["proxy"]
     assert rules(run, proxy_patience=None) == []
     assert rules(points(START, best, near, {**worse, "quality": 0.7})) == []
-    assert rules(points(START, best, near, {**worse, "proxy_gain": gain(1.1)})) == []
-    assert rules(points(START, best, near, {**worse, "proxy_gain": None})) == []
+    assert rules(points(START, best, near, {**worse, "proxy_since_best": gain(0.1)})) == []
+    assert rules(points(START, best, near, {**worse, "proxy_since_best": None})) == []
     (reason,) = stop_reasons(run, config=StopConfig())
-    assert "2.000 [1.900, 2.100] after 1.000 [0.900, 1.100]" in reason.sentence
+    assert "prefer the responses to those of round 0, and quality is below it" in reason.sentence
+    assert "a gain of 1.000 [0.900, 1.100]" in reason.sentence
     assert "0.670 [0.620, 0.720] after 0.700 [0.650, 0.750]" in reason.sentence
-    # the start has no gain, by definition
-    falling = [{"quality": 0.49, "proxy_gain": gain(1.0)}, {"quality": 0.48, "proxy_gain": gain(2)}]
+    falling = [{"quality": 0.49, "proxy_since_best": gain(g)} for g in (1.0, 2.0)]
     assert rules(points(START, *falling)) == ["proxy"]
+
+
+def test_gains_of_two_reward_models_are_not_compared(points):
+    gain = Interval(0.0, -0.1, 0.1, 10)
+    rising = {"proxy_since_best": gain}
+    best = {"quality": 0.7, "proxy_gain": Interval(1.0, 0.9, 1.1, 10)}
+    later = [
+        {"quality": 0.68, "proxy_gain": Interval(g, g - 0.1, g + 0.1, 10), **rising}
+        for g in (2.0, 3.0)
+    ]
+    assert rules(points(START, best, *later)) == []
+
+
+def test_the_first_of_the_highest_quality_is_the_best(points):
+    assert best_quality(points(START, {"quality": 0.7}, {"quality": 0.7})) == 1
+    assert best_quality(points({}, {})) == 0
+    assert best_quality(points({}, {"quality": 0.1})) == 1
 
 
 def test_patience_waits_for_as_many_rounds_in_a_row(points):

@@ -70,6 +70,7 @@ def round_point(
     answers: Sequence[Sampled],
     start: Sequence[Sampled],
     *,
+    best: Sequence[Sampled] | None = None,
     using: Instruments,
     seed: int,
 ) -> RoundPoint:
@@ -83,6 +84,7 @@ def round_point(
         name: of the round.
         answers: responses of the round's policy to the held-out prompts.
         start: those of the start policy to the same prompts.
+        best: those of the policy of the best quality so far; ``None``: that is the start policy.
         using: what is measured with.
         seed: of the intervals.
 
@@ -108,12 +110,12 @@ def round_point(
         seed=seed,
     )
     assert found.kl_k1 is not None, "both log probabilities are there"
-    both = answers, start
-    gold_gain = None if using.gold is None else reward_gain(using.gold, *both, seed=seed)
+    gold_gain = _gain(using.gold, answers, start, seed=seed)
     return replace(
         _plain(name, found, kl=found.kl_k1),
         quality=gold_gain if using.win_rate is None else using.win_rate,
-        proxy_gain=None if using.proxy is None else reward_gain(using.proxy, *both, seed=seed),
+        proxy_gain=_gain(using.proxy, answers, start, seed=seed),
+        proxy_since_best=_gain(using.proxy, answers, start if best is None else best, seed=seed),
         gold_gain=gold_gain,
         win_rate=using.win_rate,
         spread_ratio=_spread_ratio(found, before=before),
@@ -143,6 +145,12 @@ def reward_gain(
         for values_R, asked in ((new_R, answers), (old_R, start))
     )
     return paired_difference(new_P, old_P, clusters=np.arange(len(new_P)), seed=seed)
+
+
+def _gain(
+    reward: Rewards | None, answers: Sequence[Sampled], others: Sequence[Sampled], *, seed: int
+) -> Interval | None:
+    return None if reward is None else reward_gain(reward, answers, others, seed=seed)
 
 
 def _plain(name: str, found: WatchPoint, *, kl: Interval) -> RoundPoint:

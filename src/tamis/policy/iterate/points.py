@@ -46,7 +46,9 @@ class RoundPoint:
         quality: what rounds are compared by: the gold reward's gain, or the judge's win rate.
         proxy_gain: by how much the round's reward model prefers the responses to those of the start
             policy, in standard deviations of the latter's scores.
-        gold_gain: the same, of the gold reward.
+        proxy_since_best: by how much it prefers them to those of the policy that had the best
+            quality before this round, in the same way.
+        gold_gain: as ``proxy_gain``, of the gold reward.
         win_rate: of the policy against the start policy, by the judge, a tie counting half.
         spread_ratio: how much more the reward models of the round disagree about the responses than
             about those of the start policy; above 1 is more.
@@ -64,6 +66,7 @@ class RoundPoint:
     repeated_frac: float | None = None
     quality: Interval | None = None
     proxy_gain: Interval | None = None
+    proxy_since_best: Interval | None = None
     gold_gain: Interval | None = None
     win_rate: Interval | None = None
     spread_ratio: float | None = None

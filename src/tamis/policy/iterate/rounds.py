@@ -14,8 +14,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tamis.models.config import ModelConfig
-from tamis.policy.iterate.points import RoundPoint
-from tamis.policy.iterate.stopping import Best, Reason, StopConfig, best_round, stop_reasons
+from tamis.policy.iterate.points import START, RoundPoint
+from tamis.policy.iterate.stopping import (
+    Best,
+    Reason,
+    StopConfig,
+    best_quality,
+    best_round,
+    stop_reasons,
+)
 
 Rewards = tuple[Path, ...]
 
@@ -29,12 +36,14 @@ class Round:
         folder: where its stages write, ``round-00`` and so on.
         policy: what is sampled from: the start policy, then that of the round before.
         rewards: the reward models of the round before; none in the first.
+        best: name of the point with the best quality so far; the start where none is known.
     """
 
     number: int
     folder: Path
     policy: ModelConfig
     rewards: Rewards = ()
+    best: str = START
 
     @property
     def name(self) -> str:
@@ -103,7 +112,8 @@ def run_rounds(
     phases.tell(history)
     while not history.is_over:
         number = len(points) - 1
-        now = Round(number, folder / f"round-{number:02d}", policies[-1], rewards)
+        best = points[best_quality(points)].name
+        now = Round(number, folder / f"round-{number:02d}", policies[-1], rewards, best)
         responses = phases.sample(now)
         rewards = phases.update(now, responses)
         policies.append(phases.improve(now, responses, rewards))

@@ -43,8 +43,8 @@ class StopConfig(Config):
     proxy_patience: int | None = Field(
         2,
         ge=1,
-        description="so many rounds in a row in which, since the round of the best quality so far, "
-        "the proxy gain rose by more than noise and quality fell",
+        description="so many rounds in a row whose reward models prefer the responses to those of "
+        "the round of the best quality so far by more than noise, while quality fell",
     )
     spread_factor: float | None = Field(
         2.0,
@@ -247,27 +247,25 @@ def _proxy_parts(points: Sequence[RoundPoint], patience: int | None) -> str:
     known = [point for point in points if point.quality is not None]
     if patience is None or len(known) <= patience:
         return ""
-    best = max(known[:-patience], key=lambda point: _quality(point).value)
-    top, before, late = _quality(best), _proxy(best), known[-patience:]
-    for point in late:
-        now = _proxy(point)
-        if before is None or now is None or now.value - before.value <= noise(now, before):
+    best, late = known[best_quality(known[:-patience])], known[-patience:]
+    top, gains = _quality(best), [point.proxy_since_best for point in late]
+    for point, gain in zip(late, gains, strict=True):
+        # the reward models of one round judge both: those of two have no scale in common
+        if gain is None or gain.low <= 0 or _quality(point).value >= top.value:
             return ""
-        if _quality(point).value >= top.value:
-            return ""
-    now = _proxy(late[-1])
-    assert now is not None and before is not None, "compared above"  # noqa: PT018
+    assert gains[-1] is not None, "compared above"
     rounds = "the last round" if patience == 1 else f"each of the last {patience} rounds"
     return (
-        f"In {rounds} the reward models' gain is above that of {_named(best, middle=True)} and "
-        f"quality below it: {_told(now)} after {_told(before)}, and "
+        f"In {rounds} the reward models prefer the responses to those of "
+        f"{_named(best, middle=True)}, and quality is below it: a gain of {_told(gains[-1])}, and "
         f"{_told(_quality(late[-1]))} after {_told(top)}. The reward models are over-optimised."
     )
 
 
-def _proxy(point: RoundPoint) -> Interval | None:
-    """Return the proxy gain, which the start policy has none of by definition."""
-    return Interval(0.0, 0.0, 0.0) if point.name == START else point.proxy_gain
+def best_quality(points: Sequence[RoundPoint]) -> int:
+    """Return the place of the first of the highest quality; 0 where none is known."""
+    values = [-math.inf if one.quality is None else one.quality.value for one in points]
+    return values.index(max(values))
 
 
 def _kl_is_high(last: RoundPoint, limit: float | None) -> str:
