@@ -5,6 +5,7 @@ from types import ModuleType
 
 import pytest
 from iterating import changed, settings_of
+from transformers import TrainingArguments
 
 from tamis.errors import ConfigError
 from tamis.policy.iterate.points import RoundPoint
@@ -12,6 +13,7 @@ from tamis.recipes import iterate_track
 from tamis.recipes.iterate_track import scalars, track_round
 from tamis.recipes.iterating import check_iterate, iterate
 from tamis.runs import read_json
+from tamis.train.arguments import finish_tracking
 from tamis.train.config import WatchConfig
 from tamis.types import Interval
 
@@ -87,6 +89,15 @@ def test_the_rounds_of_a_directory_are_one_run_of_a_service(name, service, monke
     assert first["name"].startswith("mine")
     assert other["name"].startswith("two")
     assert not found.is_open
+
+
+def test_a_training_leaves_no_run_of_wandb_open_for_the_next(service):
+    found = service("wandb")
+    for trackers in (["tensorboard"], ["wandb"]):
+        found.init()
+        finish_tracking(TrainingArguments("unused", report_to=trackers))
+        assert found.is_open == (trackers == ["tensorboard"])
+        found.is_open = False
 
 
 @pytest.mark.slow

@@ -19,7 +19,7 @@ from tamis.policy.iterate.config import ImproveConfig, MeasureConfig
 from tamis.policy.iterate.rounds import Round
 from tamis.policy.rl.config import RLConfig
 from tamis.recipes import iterating
-from tamis.recipes.iterate_measure import held_out_responses
+from tamis.recipes.iterate_measure import gold_scoring, held_out_responses
 from tamis.recipes.iterate_phases import Site, improve, update
 from tamis.recipes.iterating import check_iterate, iterate
 from tamis.report import write_report
@@ -94,6 +94,23 @@ def test_each_round_goes_on_with_the_policy_before_it(whole):
     assert sampled[0] != sampled[1]
 
 
+def test_the_scorer_that_judges_is_the_gold_reward_as_it_judges(settings):
+    def scoring(**judge):
+        return gold_scoring(changed(settings, measure__judge=judge))
+
+    read = {"max_length": 32}
+    found = scoring(by="gold:longest", options=read)
+    assert (found.scorers, found.options.max_length) == (("longest",), 32)
+    # what compares two answers has no score for one
+    assert scoring(by="gold:judge:http://localhost:1/v1#m").scorers == ()
+    named = changed(settings, measure__judge={"by": "gold:longest", "options": read})
+    named = named.model_copy(
+        update={"measure": named.measure.model_copy(update={"gold": ("shortest",)})}
+    )
+    assert gold_scoring(named).scorers == ("shortest",)
+    assert gold_scoring(named).options.max_length is None
+
+
 def test_the_best_before_a_round_is_what_its_reward_models_compare_with(whole):
     run, _, _, _ = whole
     points = json.loads((run / "rounds.json").read_text())["points"]
@@ -117,18 +134,19 @@ def test_the_best_policy_is_copied_and_named(whole):
         assert all((copied[name] == weight).all() for name, weight in kept.items())
 
 
-def test_a_phase_that_fails_leaves_the_best_policy_so_far(whole, log, monkeypatch):
+@pytest.mark.parametrize("error", [ConfigError, RuntimeError])
+def test_a_phase_that_fails_leaves_the_best_policy_so_far(whole, log, monkeypatch, error):
     run, settings, _, _ = whole
     before = json.loads((run / "best" / "best.json").read_text())
     shutil.rmtree(run / "best")
 
     def diverges(now, *given, **named):
         if now.number == 1:
-            raise ConfigError("training diverged")
+            raise error("training diverged")
         return improve(now, *given, **named)
 
     monkeypatch.setattr(iterating, "improve", diverges)
-    with pytest.raises(ConfigError, match="training diverged"):
+    with pytest.raises(error, match="training diverged"):
         iterate(changed(settings), watcher=log.watcher())
     kept = json.loads((run / "best" / "best.json").read_text())
     assert kept["name"] in ("start", "round-00")

@@ -36,6 +36,7 @@ def make_point(place, **own):
         measured |= {
             "quality": interval(0.5 + 0.1 * place),
             "proxy_gain": interval(0.4 * place),
+            "proxy_since_best": interval(0.4 if place > 1 else 0.4 * place),
             "gold_gain": interval(0.2 * place),
             "win_rate": interval(0.5 + 0.1 * place),
             "spread_ratio": 1.0 + 0.2 * place,
@@ -247,3 +248,12 @@ def test_a_damaged_file_is_named(tmp_path):
     run = save_rounds(tmp_path / "run", num_planned="many")
     with pytest.raises(DataError, match=r"rounds\.json: num_planned"):
         write_report(run, out=run / "report.html")
+
+
+def test_the_gain_since_the_best_has_a_column_where_that_is_not_the_start(tmp_path):
+    def page(num_rounds):
+        run = save_rounds(tmp_path / str(num_rounds), num_rounds=num_rounds)
+        return write_report(run, out=run / "report.html").read_text()
+
+    assert "since the best" not in page(1)
+    assert "since the best" in page(2)

@@ -80,7 +80,7 @@ def measure_round(now: Round, policy: ModelConfig, rewards: Rewards, *, site: Si
     }
     win_rate = _judged(now, responses, start, site=site)
     clip = config.improve.rl.reward_clip if config.improve.by == "rl" else None
-    gold = Scoring(_gold(config))
+    gold = gold_scoring(config)
     golden = open_scorers(gold, notice=site.watcher.say) if gold.scorers else []
     settings = {
         **_settings(config),
@@ -121,7 +121,7 @@ def measure_round(now: Round, policy: ModelConfig, rewards: Rewards, *, site: Si
 
 def quality_in_words(config: IterateConfig) -> str:
     """Say what rounds are compared by, "" where by nothing."""
-    judge, gold = config.measure.judge, _gold(config)
+    judge, gold = config.measure.judge, gold_scoring(config).scorers
     if judge is not None:
         name = judge.endpoint().model if judge.gold is None else scorer_from(judge.gold).name
         return f"win rate against the start policy, by {name}"
@@ -172,17 +172,22 @@ def _judged(now: Round, responses: Path, start: Path, *, site: Site) -> Interval
     return Interval(**read_json(result.directory / REPORT)["win_rate"])
 
 
-def _gold(config: IterateConfig) -> tuple[str, ...]:
-    """Return the gold scorers: those that are named, else the one that judges."""
+def gold_scoring(config: IterateConfig) -> Scoring:
+    """Return the gold scorers: those that are named, else the one that judges, as it judges.
+
+    A judge that compares two answers has no score for one, and is no gold reward.
+    """
     judge = config.measure.judge
-    judging = None if judge is None else judge.gold
-    return config.measure.gold or (() if judging is None else (judging,))
+    if config.measure.gold or judge is None or judge.gold is None:
+        return Scoring(config.measure.gold)
+    of_pairs = scorer_from(judge.gold, options=judge.options).of_pairs
+    return Scoring(() if of_pairs else (judge.gold,), options=judge.options)
 
 
 def _start_quality(config: IterateConfig) -> Interval | None:
     if config.measure.judge is not None:
         return HALF
-    return NOTHING if _gold(config) else None
+    return NOTHING if gold_scoring(config).scorers else None
 
 
 def _settings(config: IterateConfig) -> dict[str, Any]:

@@ -61,6 +61,7 @@ from tamis.runs import (
     write_json,
     write_text,
 )
+from tamis.runs.processes import num_processes
 from tamis.train.arguments import check_trackers
 from tamis.train.fit import checked
 
@@ -106,8 +107,10 @@ def iterate(config: IterateConfig, *, watcher: Watcher) -> Path:
         history = run_rounds(
             run, policy=config.policy, num_rounds=config.rounds, phases=phases, stop=config.stop
         )
-    except TamisError:
-        if told:  # a policy that ran away may be why a phase failed: the best so far is kept
+    except Exception as error:
+        # a policy that ran away may be why a phase failed: the best so far is kept; where memory
+        # ends in one of several processes, the others would wait for it
+        if told and (isinstance(error, TamisError) or num_processes() == 1):
             site.watched("best", lambda: best_stage(run, history=told[-1]))
         raise
     site.watched("best", lambda: best_stage(run, history=history))

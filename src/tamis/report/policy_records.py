@@ -34,6 +34,7 @@ class Point:
     repeated_frac: float | None = None
     quality: Interval | None = None
     proxy_gain: Interval | None = None
+    proxy_since_best: Interval | None = None
     gold_gain: Interval | None = None
     win_rate: Interval | None = None
     spread_ratio: float | None = None

@@ -36,6 +36,8 @@ from tamis.report.policy_pictures import (
 from tamis.report.policy_records import Point, RoundsReport, Sample
 from tamis.types import Interval
 
+SINCE_BEST = "since the best"
+
 
 def rounds_sections(report: RoundsReport) -> list[Section]:
     """Return the sections on all rounds of a run, finished or in progress."""
@@ -92,6 +94,7 @@ def _table(report: RoundsReport) -> Table:
     columns: list[tuple[str, list[str]]] = [
         ("KL", [number_interval(point.kl, digits=2) for point in points]),
         ("proxy gain", [_gain(point.proxy_gain) for point in points]),
+        (SINCE_BEST, [_gain(_since_best(point)) for point in points]),
         ("gold gain", [_gain(point.gold_gain) for point in points]),
         ("win rate", [percent_interval(point.win_rate) for point in points]),
         ("tokens", [number(point.tokens.value, digits=0) for point in points]),
@@ -111,7 +114,17 @@ def _table(report: RoundsReport) -> Table:
         "Policies on held-out prompts: KL in nats a response, gains in standard deviations of the "
         "scores of the start policy's responses, 95% intervals over prompts"
     )
+    if any(title == SINCE_BEST for title, _ in kept):
+        caption += (
+            "; since the best: what the round's reward model gains over the policy that had the "
+            "best quality before, by which the rule against over-optimisation decides, where that "
+            "is not the start"
+        )
     return Table(caption, ("policy", *(title for title, _ in kept)), rows)
+
+
+def _since_best(point: Point) -> Interval | None:
+    return None if point.proxy_since_best == point.proxy_gain else point.proxy_since_best
 
 
 def _label(point: Point, *, report: RoundsReport) -> str:

@@ -11,6 +11,7 @@ import torch
 from transformers import TrainingArguments
 
 from tamis.errors import ConfigError
+from tamis.runs import is_main
 from tamis.train.config import TrainConfig, WatchConfig
 from tamis.train.step_config import OptimiserConfig
 
@@ -86,6 +87,15 @@ def check_trackers(watch: WatchConfig) -> None:
                 f"tracker {name!r} is not installed; try: pip install {name}, "
                 "or leave it out of watch.trackers"
             )
+
+
+def finish_tracking(arguments: TrainingArguments) -> None:
+    """End the run of a training in W&B, which the Trainer leaves open for the next to write into.
+
+    The other trackers end theirs themselves.
+    """
+    if "wandb" in (arguments.report_to or ()) and is_main():
+        importlib.import_module("wandb").finish()
 
 
 def adamw_arguments(optimiser: OptimiserConfig, *, num_steps: int) -> dict[str, Any]:

@@ -29,7 +29,7 @@ from tamis.runs import is_main, progress
 from tamis.runs.processes import from_main
 from tamis.terms.view import Columns, KnownPairs
 from tamis.train.added import added_steps
-from tamis.train.arguments import check_trackers, steps_of, training_arguments
+from tamis.train.arguments import check_trackers, finish_tracking, steps_of, training_arguments
 from tamis.train.assemble import Assembled, assemble
 from tamis.train.build import (
     RewardModel,
@@ -222,6 +222,7 @@ def _train(trainer: PairTrainer, assembled: Assembled, *, work: Path) -> None:
     if assembled.needs:
         trainer.add_callback(KeepsGathered())
     trainer.train(resume_from_checkpoint=last_complete(work))
+    finish_tracking(trainer.args)
 
 
 def _check_views(train: TrainConfig, assembled: Assembled) -> None:

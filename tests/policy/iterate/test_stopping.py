@@ -122,6 +122,22 @@ def test_a_proxy_that_rises_while_quality_falls_stops_the_rounds(points):
     assert rules(points(START, *falling)) == ["proxy"]
 
 
+def test_no_round_is_kept_that_the_proxy_rule_names(points):
+    gain = Interval(0.5, 0.4, 0.6, 10)
+    run = points(
+        START,
+        {"quality": 0.7, "kl": 5.0},
+        {"quality": 0.68, "kl": 4.0, "proxy_since_best": gain},
+        {"quality": 0.67, "kl": 6.0, "proxy_since_best": gain},
+    )
+    reasons = stop_reasons(run, config=StopConfig())
+    assert [(reason.rule, reason.rounds) for reason in reasons] == [("proxy", 2)]
+    best = best_round(run, reasons=reasons)
+    assert best.name == "round-00"
+    assert best.sentence.endswith("; round 1 and round 2 are left out: proxy.")
+    assert best_round(run[1:], reasons=reasons).place == 0
+
+
 def test_gains_of_two_reward_models_are_not_compared(points):
     gain = Interval(0.0, -0.1, 0.1, 10)
     rising = {"proxy_since_best": gain}

@@ -36,7 +36,7 @@ from tamis.policy.align.view import Trained
 from tamis.policy.load import save_policy
 from tamis.runs import num_processes, progress, write_parquet
 from tamis.terms.view import Beginning
-from tamis.train.arguments import check_trackers
+from tamis.train.arguments import check_trackers, finish_tracking
 from tamis.train.config import WatchConfig
 from tamis.train.modules import attach, detach, keepers, module_of
 from tamis.train.trainer import last_complete
@@ -164,6 +164,7 @@ def _train(
         for callback in (*keepers(trainer.policy), Marker(advance)):
             trainer.add_callback(callback)
         trainer.train(resume_from_checkpoint=last_complete(work))
+    finish_tracking(trainer.args)
     return trainer
 
 

@@ -56,10 +56,11 @@ class StopConfig(Config):
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """Why the rounds stop: the name of a rule, and what it saw."""
+    """Why the rounds stop: the name of a rule, what it saw, and in how many of the last rounds."""
 
     rule: str
     sentence: str
+    rounds: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +105,11 @@ def stop_reasons(points: Sequence[RoundPoint], *, config: StopConfig) -> tuple[R
         "diversity": _words_recur(points, config.distinct_factor),
         "spread": _members_part(points[-1], config.spread_factor),
     }
-    return tuple(Reason(rule, sentence) for rule, sentence in found.items() if sentence)
+    quality, proxy = config.quality_patience or 1, config.proxy_patience or 1
+    rounds = {"quality": quality, "gold": quality, "proxy": proxy}
+    return tuple(
+        Reason(rule, sentence, rounds.get(rule, 1)) for rule, sentence in found.items() if sentence
+    )
 
 
 def idle_rules(
@@ -141,7 +146,7 @@ def idle_rules(
 def best_round(points: Sequence[RoundPoint], *, reasons: Sequence[Reason] = ()) -> Best:
     """Return which policy to keep.
 
-    The last round is left out where a rule objected to it. The start policy is kept where no other
+    The last rounds are left out that a rule objected to. The start policy is kept where no other
     round has a higher quality than it. Else the rounds count that are within noise of the highest
     quality, and not below the start: what tells them apart is how far they went from it, and the
     one of the lowest KL is kept. Where no quality was measured, the last of all rounds is.
@@ -150,12 +155,13 @@ def best_round(points: Sequence[RoundPoint], *, reasons: Sequence[Reason] = ()) 
         points: of the start policy, then of each round.
         reasons: what `stop_reasons` says of the last of them.
     """
-    objected = bool(reasons) and len(points) > 1
-    allowed = points[:-1] if objected else points
+    objected = min(max((reason.rounds for reason in reasons), default=0), len(points) - 1)
+    allowed = points[: len(points) - objected]
     left_out = ""
     if objected:
         rules = ", ".join(reason.rule for reason in reasons)
-        left_out = f"; {_named(points[-1], middle=True)} is left out: {rules}"
+        names = " and ".join(_named(point, middle=True) for point in points[len(allowed) :])
+        left_out = f"; {names} {'is' if objected == 1 else 'are'} left out: {rules}"
     known = [place for place, point in enumerate(allowed) if point.quality is not None]
     if not known:
         place = len(allowed) - 1

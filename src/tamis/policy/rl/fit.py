@@ -43,7 +43,7 @@ from tamis.policy.rl.rewards import Judged, PolicyReward, Shape
 from tamis.policy.rl.watch import WATCH, Draws, Watch, read_lines
 from tamis.runs import is_main, progress
 from tamis.runs.processes import from_main
-from tamis.train.arguments import check_trackers
+from tamis.train.arguments import check_trackers, finish_tracking
 from tamis.train.config import WatchConfig
 from tamis.train.trainer import last_complete
 from tamis.types import Conversation
@@ -165,6 +165,7 @@ def _train(trainer: Any, *, work: Path, looks: bool) -> None:
     known = {line["step"] for line in read_lines(work / WATCH) if line["kind"] == "held_out"}
     if looks and from_main(last not in known):
         trainer.evaluate()
+    finish_tracking(trainer.args)
 
 
 def _material(
