@@ -5,7 +5,11 @@ import pytest
 from transformers import AutoTokenizer
 
 from tamis.errors import ConfigError
+from tamis.merge.average import write_merged
 from tamis.merge.members import open_members
+from tamis.models.adapted import NOTES, load_adapted
+from tamis.models.checkpoint import load_scorer
+from tamis.models.config import ModelConfig
 
 
 @pytest.fixture
@@ -146,3 +150,60 @@ def test_adapters_that_have_no_average_are_refused(adapted, tmp_path):
         shutil.copytree(path / "adapter", paths[-1])
         edit(paths[-1] / "adapter_config.json", use_dora=True)
     assert "use_dora is True, expected False: only plain LoRA" in problem(*paths)
+
+
+@pytest.fixture
+def foreign(llama, make, tmp_path):
+    """Two adapters that do not say what they were trained from."""
+    made = [tmp_path / f"f{seed}" for seed in range(2)]
+    return [
+        make(llama, path, seed=seed, rank=2, recorded=False) / "adapter"
+        for seed, path in enumerate(made)
+    ]
+
+
+def test_adapters_with_biases_of_their_own_are_refused(foreign):
+    for path in foreign:
+        edit(path / "adapter_config.json", lora_bias=True)
+    assert "lora_bias is True, expected False" in problem(*foreign, start="unchecked")
+
+
+def test_adapters_with_other_templates_are_refused(foreign):
+    for number, path in enumerate(foreign):
+        (path / "chat_template.jinja").write_text(f"{number} {{{{ messages[0].content }}}}")
+    assert "chat template of" in problem(*foreign, start="unchecked")
+
+
+def test_an_average_of_adapters_renders_by_the_template_beside_them(foreign, tmp_path):
+    template = "mine {% for m in messages %}{{ m.content }}{{ eos_token }}{% endfor %}"
+    for path in foreign:
+        (path / "chat_template.jinja").write_text(template)
+    write_merged(open_members(foreign, start="unchecked"), weights_K=[1, 1], out=tmp_path / "out")
+    talk = [{"role": "user", "content": "a fox"}, {"role": "assistant", "content": "a dog"}]
+    found = load_scorer(str(tmp_path / "out")).tokenizer.apply_chat_template(talk, tokenize=False)
+    assert found == "<s>mine a fox</s>a dog</s>"
+
+
+def test_an_adapter_with_another_vocabulary_than_its_base_is_refused(foreign, tmp_path):
+    tokenizer = AutoTokenizer.from_pretrained(foreign[1].parent)
+    tokenizer.add_tokens(["something_new"])
+    tokenizer.save_pretrained(foreign[1])
+    (foreign[1] / "chat_template.jinja").unlink(missing_ok=True)
+    members = open_members(foreign, start="unchecked")
+    with pytest.raises(ConfigError, match="has another vocabulary than that of its base"):
+        write_merged(members, weights_K=[1.0, 1.0], out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_adapters_say_of_their_texts_stays_with_their_average(adapted, tmp_path):
+    paths = []
+    for number, path in enumerate(adapted):
+        paths.append(tmp_path / f"a{number}")
+        shutil.copytree(path / "adapter", paths[-1])
+        (paths[-1] / NOTES).write_text(json.dumps({"principles_layout": "answer_first"}))
+    write_merged(open_members(paths), weights_K=[1.0, 1.0], out=tmp_path / "out")
+    alone, _ = load_adapted(ModelConfig(path=str(paths[0])), default_max_length=64)
+    for model in (load_scorer(str(tmp_path / "out")).model, alone):
+        assert model.config.principles_layout == "answer_first"
+    (paths[1] / NOTES).unlink()
+    assert "notes of" in problem(*paths)

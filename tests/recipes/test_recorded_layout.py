@@ -70,8 +70,10 @@ def test_what_has_no_layout_or_several_records_none(tmp_path):
     for pairs in ([], PAIRS, both, [both[0], PAIRS[1]]):
         record_layout(tmp_path, pairs)
         assert read_json(tmp_path / "config.json") == {"mean": 0.5}
+    (tmp_path / "adapter").mkdir()
     record_layout(tmp_path, both[:1])
     assert read_json(tmp_path / "config.json") == {"mean": 0.5, KEY: "prompt_first"}
+    assert read_json(tmp_path / "adapter" / "notes.json") == {KEY: "prompt_first"}
 
 
 def test_the_bench_asks_in_the_layout_that_was_learned(principled):

@@ -220,8 +220,9 @@ def test_an_unknown_need_is_named(tmp_path, monkeypatch):
         assemble(settings(objective__terms={"needy.term": {}}))
 
 
-def test_a_model_without_dropout_modules_has_no_inside(llama, tmp_path):
-    train = settings(objective__terms={"simcse": {}}, objective__views__where="inside")
+@pytest.mark.parametrize("own", [{}, {"lora__rank": 2, "lora__dropout": 0.1}])
+def test_a_model_without_dropout_modules_has_no_inside(llama, tmp_path, own):
+    train = settings(objective__terms={"simcse": {}}, objective__views__where="inside", **own)
     said = "where is inside, and LlamaForSequenceClassification has no dropout modules; choose read"
     with pytest.raises(ConfigError, match=said):
         run_fit(tmp_path, learnable(8), model=llama, train=train)

@@ -19,6 +19,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from tamis.errors import ConfigError
 from tamis.merge.members import Member, base_config, brings_layers
+from tamis.models.adapted import adapter_notes, own_tokenizer
 from tamis.models.checkpoint import save_checkpoint
 from tamis.models.load import load_reward_model
 from tamis.models.source import loading, quiet
@@ -45,7 +46,7 @@ def write_adapter_average(
 
     Raises:
         ConfigError: the base cannot be loaded, is not the one that the adapters were trained on,
-            has another chat template, or files cannot be read or written.
+            has another chat template or vocabulary, or files cannot be read or written.
     """
     config = base_config(members[0], base=base)
     tokenizer = load_tokenizer(config)
@@ -56,6 +57,9 @@ def write_adapter_average(
         new_head="allowed" if brings_layers(members[0]) else "forbidden",
     )
     _check_base(model, tokenizer, member=members[0], path=config.path)
+    for member in members:
+        own_tokenizer(member.path, tokenizer, base=config.path)  # refuses another vocabulary
+    model.config.update(adapter_notes(members[0].path))
     names = [f"member{number}" for number in range(len(members))]
     with loading(str(members[0].path)), quiet():
         adapted = PeftModel.from_pretrained(model, str(members[0].path), adapter_name=names[0])

@@ -11,7 +11,7 @@ from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME
 
 from tamis.errors import ConfigError, shorten
 from tamis.merge.tensors import TensorSpec, tensor_specs
-from tamis.models.adapted import ADAPTER_CONFIG, adapter_base
+from tamis.models.adapted import ADAPTER_CONFIG, adapter_base, adapter_notes, template_beside
 from tamis.models.card import EXAMPLE, TAIL
 from tamis.models.config import ModelConfig
 from tamis.models.source import loading
@@ -75,10 +75,16 @@ def open_members(
 def base_config(member: Member, *, base: str | None) -> ModelConfig:
     """Return the model that an adapter belongs to: ``base``, or what its configuration names.
 
+    Texts are rendered by the template that lies beside the adapter, if there is one.
+
     Raises:
         ConfigError: neither names one.
     """
-    return adapter_base(member.path, start=member.start, base=base)
+    config = adapter_base(member.path, start=member.start, base=base)
+    template = template_beside(member.path, start=member.start)
+    return (
+        config if template is None else config.model_copy(update={"chat_template": str(template)})
+    )
 
 
 def brings_layers(member: Member) -> bool:
@@ -152,7 +158,7 @@ def _describe_checkpoint(member: Member) -> dict[str, Mapping[str, Any]]:
 
 def _describe_adapter(member: Member) -> dict[str, Mapping[str, Any]]:
     settings = _plain(member.path / ADAPTER_CONFIG)
-    refused = {"peft_type": "LORA", "use_dora": False, "bias": "none"}
+    refused = {"peft_type": "LORA", "use_dora": False, "bias": "none", "lora_bias": False}
     for name, expected in refused.items():
         found = settings.get(name, expected)
         if found != expected:
@@ -161,14 +167,16 @@ def _describe_adapter(member: Member) -> dict[str, Mapping[str, Any]]:
                 "plain LoRA adapters have an average"
             )
     layers = settings.get("target_modules")
-    start = member.start
+    start, beside = member.start, template_beside(member.path, start=member.start)
+    template = beside.read_text(encoding="utf-8") if start is None and beside else None
     return {
         "adapter": {
             "base model": settings.get("base_model_name_or_path"),
             "layers": sorted(layers) if isinstance(layers, list) else layers,
             "other layers": sorted(settings.get("modules_to_save") or ()),
         },
-        "chat template": {} if start is None else {"template": start.template},
+        "chat template": {"template": template if start is None else start.template},
+        "notes": adapter_notes(member.path),
         "length": {} if start is None else {"max_length": start.max_length},
     }
 

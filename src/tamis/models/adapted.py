@@ -18,6 +18,7 @@ from tamis.models.tokenise import NO_LIMIT, Rendering, load_tokenizer, pad_id_of
 from tamis.runs import read_json
 
 ADAPTER_CONFIG, TEMPLATE = "adapter_config.json", "chat_template.jinja"
+NOTES = "notes.json"  # what the configuration of the merged checkpoint has beyond its base's
 REWARD_TASK = "SEQ_CLS"  # what peft calls it
 
 
@@ -39,6 +40,25 @@ def adapter_settings(path: Path) -> dict[str, Any]:
             f"{path / ADAPTER_CONFIG}: expected a JSON object, found {shorten(content)}"
         )
     return content
+
+
+def adapter_notes(path: Path) -> dict[str, Any]:
+    """Return what an adapter adds to the configuration of its base, perhaps nothing.
+
+    Raises:
+        ConfigError: the record is no JSON object.
+        DataError: it is no JSON.
+    """
+    content = read_json(path / NOTES) if (path / NOTES).is_file() else {}
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path / NOTES}: expected a JSON object, found {shorten(content)}")
+    return content
+
+
+def template_beside(path: Path, *, start: Start | None) -> Path | None:
+    """Return the chat template in the folder of an adapter that was not trained here."""
+    own = path / TEMPLATE
+    return own if start is None and own.is_file() else None
 
 
 def adapter_base(path: Path, *, start: Start | None, base: str | None = None) -> ModelConfig:
@@ -100,7 +120,9 @@ def load_adapted(
         pad_token_id=pad_id_of(tokenizer),
         new_head="allowed" if adapter_settings(path).get("modules_to_save") else "forbidden",
     )
-    return _merged(model, path), tokenizer
+    merged = _merged(model, path)
+    merged.config.update(adapter_notes(path))
+    return merged, tokenizer
 
 
 def language_base(asked: ModelConfig) -> ModelConfig:
@@ -141,7 +163,7 @@ def load_language_tokenizer(asked: ModelConfig) -> PreTrainedTokenizerBase:
     """
     base = language_base(asked)
     tokenizer = load_tokenizer(base, default_max_length=NO_LIMIT, rendering="language")
-    own = _own_tokenizer(Path(locate(asked.path)), tokenizer, base=base.path)
+    own = own_tokenizer(Path(locate(asked.path)), tokenizer, base=base.path)
     if own is not None:
         tokenizer.bos_token, tokenizer.eos_token = own.bos_token, own.eos_token
         if base.chat_template is None and own.chat_template is not None:
@@ -160,8 +182,9 @@ def _asked_of_base(
     asked: ModelConfig, base: ModelConfig, *, path: Path, start: Start | None
 ) -> ModelConfig:
     template = asked.chat_template
-    if template is None and start is None and (path / TEMPLATE).is_file():
-        template = str(path / TEMPLATE)
+    beside = template_beside(path, start=start)
+    if template is None and beside is not None:
+        template = str(beside)
     changes = {
         "dtype": asked.dtype,
         "max_length": base.max_length if asked.max_length is None else asked.max_length,
@@ -180,10 +203,10 @@ def _check_texts(
             f"{base} has another chat template than the adapter {path} was trained with; score the "
             "merged checkpoint instead"
         )
-    _own_tokenizer(path, tokenizer, base=base)
+    own_tokenizer(path, tokenizer, base=base)
 
 
-def _own_tokenizer(
+def own_tokenizer(
     path: Path, tokenizer: PreTrainedTokenizerBase, *, base: str
 ) -> PreTrainedTokenizerBase | None:
     """Return the tokenizer in the folder of an adapter, if there is one.

@@ -8,7 +8,8 @@ from pathlib import Path
 from transformers import PretrainedConfig
 
 from tamis.errors import ConfigError
-from tamis.models.checkpoint import CONFIG
+from tamis.models.adapted import NOTES, adapter_notes
+from tamis.models.checkpoint import ADAPTER, CONFIG
 from tamis.principles.layout import Layout, layout_of
 from tamis.runs import read_json, write_json
 from tamis.types import Pair
@@ -18,6 +19,8 @@ KEY = "principles_layout"
 
 def record_layout(checkpoint: Path, pairs: Iterable[Pair]) -> None:
     """Write the layout of the training pairs into a checkpoint, where all of them have the same.
+
+    An adapter beside it gets it as well.
 
     Pairs without principles have none; nothing is written then, and nothing refused later.
 
@@ -32,6 +35,9 @@ def record_layout(checkpoint: Path, pairs: Iterable[Pair]) -> None:
             return
     for layout in layouts:
         write_json(checkpoint / CONFIG, {**read_json(checkpoint / CONFIG), KEY: layout})
+        adapter = checkpoint / ADAPTER
+        if adapter.is_dir():
+            write_json(adapter / NOTES, {**adapter_notes(adapter), KEY: layout})
 
 
 def check_layout(config: PretrainedConfig, layout: Layout, *, name: str = "the model") -> None:

@@ -133,11 +133,13 @@ def meta_parts(
     held_out, kept = np.sort(order[:num_held_out]), np.sort(order[num_held_out:])
     num_batches = math.ceil(len(kept) / config.prompts)
     least = len(kept) // num_batches
-    if least < num_processes or 0 < num_held_out < num_processes:
+    too_few = 0 < num_held_out < num_processes
+    if least < num_processes or too_few:
         raise DataError(
             f"{config.path}: {num_prompts} prompts are left, {num_held_out} of them held out and "
             f"{least} in a batch, for {num_processes} processes; expected one for each at least, "
-            "give more prompts or raise train.objective.meta.prompts"
+            "give more prompts or change train.objective.meta."
+            + ("holdout_frac" if too_few else "prompts")
         )
 
     def endless() -> Iterator[Indices]:

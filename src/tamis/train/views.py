@@ -47,8 +47,16 @@ def read_views(config: ViewsConfig) -> Read:
 
 
 def dropout_modules(model: nn.Module) -> list[nn.Dropout]:
-    """Return the dropout modules of a model; layers of attention may have dropout of their own."""
-    return [module for module in model.modules() if isinstance(module, nn.Dropout)]
+    """Return the dropout modules of a model; layers of attention may have dropout of their own.
+
+    Those of adapters are not the model's.
+    """
+    return [
+        module
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Dropout)
+        and not any(p.startswith("lora_") for p in name.split("."))
+    ]
 
 
 def _read_vectors(
