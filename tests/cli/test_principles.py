@@ -53,6 +53,18 @@ def test_what_is_missing_or_wrong_is_said(bad, with_data, tmp_path):
     assert "unknown principle 'concice'; did you mean 'concise'?" in said
 
 
+def test_principles_of_ones_own_are_named_where_they_are_asked_for(bad, with_data, tmp_path):
+    own = tmp_path / "own.yaml"
+    own.write_text("- {name: mine, wanted: [Be mine.], negated: [Be yours.]}\n")
+    bench = ("bench", with_data, "--on", "hhh=x", "--principle", "mine")
+    sample = ("sample", tmp_path / "none.jsonl", "--policy", "x", "--principle", "mine")
+    for command in (bench, sample):
+        assert "unknown principle 'mine'" in bad(*command)
+        assert "unknown principle" not in bad(*command, "--principles", own)
+        assert "sideways" in bad(*command, "--principles", own, "--layout", "sideways")
+        assert f"{own}.no: no such file" in bad(*command, "--principles", f"{own}.no")
+
+
 def test_a_recipe_names_the_judge(tamis, with_data, tmp_path):
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text(

@@ -19,7 +19,7 @@ from tamis.calibrate import (
 from tamis.errors import ConfigError
 from tamis.metrics.ensemble import Ensemble
 from tamis.principles.layout import condition
-from tamis.principles.principle import load_principles
+from tamis.principles.principle import Principle, load_principles
 from tamis.serve.config import ServeConfig
 from tamis.serve.engine import load_member
 from tamis.serve.rewards import RewardsResponse
@@ -221,6 +221,15 @@ def test_principles_are_read_behind_the_answer(served, member):
     raw = member.score([text.ids for text in member.encoder.encode(turns)])
     assert column(found, "raw") == pytest.approx(raw.tolist(), abs=1e-5)
     assert column(found, "raw") != pytest.approx(column(ask(served), "raw"), abs=1e-3)
+
+
+def test_a_server_knows_the_principles_that_it_was_started_with(member):
+    own = Principle("concise", wanted=("My words.",), negated=("Not my words.",))
+    with serving(member, principles=[own]) as served:
+        assert ask(served, principles=["not:concise"])["principles"] == ["Not my words."]
+        body = {"messages": ASK, "candidates": ANSWERS, "principles": ["not:detailed"]}
+        said = served.post("/v1/rewards", body, status=400)["error"]["message"]
+        assert "detailed" in said
 
 
 def test_truncation_is_told(served):

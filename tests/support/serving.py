@@ -7,7 +7,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from multiprocessing import get_context
@@ -26,6 +26,7 @@ from tamis.models.config import ModelConfig
 from tamis.models.head import output_layer
 from tamis.models.load import load_reward_model
 from tamis.models.tokenise import load_tokenizer
+from tamis.principles.principle import Principle
 from tamis.serve.app import Service, make_app, service_of
 from tamis.serve.config import ServeConfig
 from tamis.serve.engine import Member
@@ -86,10 +87,16 @@ def serving(
     name: str = "rm",
     ensemble: Ensemble | None = None,
     key: str | None = None,
+    principles: Sequence[Principle] | None = None,
     **config: Any,
 ) -> Iterator[Served]:
     """Serve loaded models: one under a name, several as an ensemble."""
-    service = service_of({name: list(members)}, ensemble=ensemble, config=ServeConfig(**config))
+    service = service_of(
+        {name: list(members)},
+        ensemble=ensemble,
+        config=ServeConfig(**config),
+        principles=principles,
+    )
     try:
         app = make_app(service, key=key)
         yield Served(TestClient(app, raise_server_exceptions=False), service)

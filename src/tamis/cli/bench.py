@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tamis.cli.options import (
+    PrinciplesFile,
+    PrinciplesLayout,
     RecipeFile,
     RunDir,
     Seed,
@@ -17,6 +19,7 @@ from tamis.cli.options import (
     local_path,
     mapping,
     override,
+    principles_of,
     recipe_of,
     run_dir,
     seed_of,
@@ -63,6 +66,8 @@ def bench(
     on: On = None,
     limit: Limit = None,
     principle: Principles = None,
+    principles: PrinciplesFile = None,
+    layout: PrinciplesLayout = None,
     ensemble: How = None,
     penalty: Penalty = None,
     option: Options = None,
@@ -80,7 +85,6 @@ def bench(
     """
     from tamis.cli.screen import watcher
     from tamis.evaluate.scorers.calibrated import with_calibrators
-    from tamis.principles.config import PrinciplesConfig
     from tamis.recipes.conditioning import asked_texts
     from tamis.recipes.scoring import Scoring
     from tamis.recipes.stages import bench_stage
@@ -91,14 +95,15 @@ def bench(
     known = [] if loaded is None else list(loaded.bench)
     benchmarks = known + benchmarks_of(on, limit=limit, held_out=None if known else given)
     run = run_dir(out, loaded, given=given)
-    principles = PrinciplesConfig() if loaded is None else loaded.principles
+    settings = {} if loaded is None else loaded.principles.model_dump()
+    known_principles = principles_of(settings, file=principles, layout=layout)
     result = bench_stage(
         run,
         scoring=Scoring(
             with_calibrators(scorer) if calibrated else scorer,
             ensemble=ensemble_of(len(scorer), how=ensemble, penalty=penalty),
-            principles=asked_texts(principle or [], file=principles.file),
-            layout=principles.layout,
+            principles=asked_texts(principle or [], file=known_principles.file),
+            layout=known_principles.layout,
             options=scorer_options(option, scorers=scorer),
         ),
         benchmarks=benchmarks,

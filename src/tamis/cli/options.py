@@ -14,6 +14,7 @@ from tamis.errors import ConfigError, DataError
 if TYPE_CHECKING:
     from tamis.metrics.ensemble import Ensemble
     from tamis.models.config import ModelConfig
+    from tamis.principles.config import PrinciplesConfig
     from tamis.recipes.schema import Recipe
 
 RunDir = Annotated[Path | None, typer.Option(help="Run directory; a stage writes its own folder.")]
@@ -26,6 +27,14 @@ ModelPath = Annotated[
 PairsFile = Annotated[Path, typer.Argument(help="pairs.parquet, or a run directory with data.")]
 MaxLength = Annotated[int | None, typer.Option(help="Tokens of a conversation at most.")]
 Seed = Annotated[int | None, typer.Option(min=0, help="Seed (default 0).")]
+PrinciplesFile = Annotated[
+    Path | None,
+    typer.Option("--principles", help="File of the principles that are named (default: shipped)."),
+]
+PrinciplesLayout = Annotated[
+    str | None,
+    typer.Option("--layout", help="Of principles: prompt_first (default), answer_first."),
+]
 
 
 def recipe_of(path: Path | None) -> Recipe | None:
@@ -188,3 +197,14 @@ def finish(run: Path, result: Any) -> None:
 
     show_tables(run_tables(run))
     show_path("written:" if result.fresh else "already done:", result.directory)
+
+
+def principles_of(
+    settings: dict[str, Any], *, file: Path | None, layout: str | None
+) -> PrinciplesConfig:
+    """Return how principles are named and laid out: the settings, with what was given on top."""
+    from tamis.principles.config import PrinciplesConfig
+
+    given = {"file": None if file is None else str(file), "layout": layout}
+    found: PrinciplesConfig = override(PrinciplesConfig, settings, given)
+    return found

@@ -8,11 +8,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tamis.cli.bench import Calibrated, How, Options, Penalty, Principles, scorer_options
-from tamis.cli.options import Seed, ensemble_of, override, seed_of
+from tamis.cli.options import (
+    PrinciplesFile,
+    PrinciplesLayout,
+    Seed,
+    ensemble_of,
+    override,
+    principles_of,
+    seed_of,
+)
 
 if TYPE_CHECKING:
     from tamis.evaluate.scorers import ScorerOptions
     from tamis.metrics.ensemble import Ensemble
+    from tamis.principles.layout import Layout
     from tamis.recipes.scoring import Scoring
 
 Prompts = Annotated[
@@ -69,6 +78,8 @@ def sample(
     ensemble: How = None,
     penalty: Penalty = None,
     principle: Principles = None,
+    principles: PrinciplesFile = None,
+    layout: PrinciplesLayout = None,
     calibrated: Calibrated = False,
     gold: Gold = None,
     option: Options = None,
@@ -103,16 +114,16 @@ def sample(
     others = () if endpoint is None else ASKED
     options = scorer_options(option, scorers=[*(rm or []), *(gold or [])], others=others)
     flags |= {"sampling.num": best_of if num is None else num, "log_probs": log_probs or None}
-    if endpoint is not None:
-        flags["endpoint"] = _endpoint(endpoint, options)
+    flags["endpoint"] = None if endpoint is None else _endpoint(endpoint, options)
     how = ensemble_of(len(rm or [""]), how=ensemble, penalty=penalty)
+    asked = _asked(principle or [], file=principles, layout=layout)
     result = sample_stage(
         out,
         prompts=Path(prompts),
         policy=None if policy is None else ModelConfig(path=policy),
         config=override(SampleConfig, {}, flags),
-        scoring=_scoring(rm, how, principle=principle, calibrated=calibrated, options=options),
-        gold=_scoring(gold, None, principle=None, calibrated=False, options=options),
+        scoring=_scoring(rm, how, asked=asked, calibrated=calibrated, options=options),
+        gold=_scoring(gold, None, asked=((), asked[1]), calibrated=False, options=options),
         seed=seed_of(None, seed),
         notice=watcher().say,
     )
@@ -120,28 +131,35 @@ def sample(
     show_path("written:" if result.fresh else "already done:", result.directory)
 
 
+def _asked(
+    principle: list[str], *, file: Path | None, layout: str | None
+) -> tuple[tuple[str, ...], Layout]:
+    """Return the words of the principles that are named, and their layout."""
+    from tamis.recipes.conditioning import asked_texts
+
+    known = principles_of({}, file=file, layout=layout)
+    return asked_texts(principle, file=known.file), known.layout
+
+
 def _scoring(
     scorers: list[str] | None,
     ensemble: Ensemble | None,
     *,
-    principle: list[str] | None,
+    asked: tuple[tuple[str, ...], Layout],
     calibrated: bool,
     options: ScorerOptions,
 ) -> Scoring | None:
     """Return how responses are scored, if scorers are named."""
     from tamis.evaluate.scorers.calibrated import with_calibrators
-    from tamis.principles.config import PrinciplesConfig
-    from tamis.recipes.conditioning import asked_texts
     from tamis.recipes.scoring import Scoring
 
     if not scorers:
         return None
-    principles = PrinciplesConfig()
     return Scoring(
         with_calibrators(scorers) if calibrated else scorers,
         ensemble=ensemble,
-        principles=asked_texts(principle or [], file=principles.file),
-        layout=principles.layout,
+        principles=asked[0],
+        layout=asked[1],
         options=options,
     )
 

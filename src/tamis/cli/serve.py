@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Protocol
 
 import typer
@@ -66,6 +67,9 @@ OverLength = Annotated[
 ApiKeyEnv = Annotated[
     str | None, typer.Option(help="Variable with the key that requests must bring.")
 ]
+PrinciplesFile = Annotated[
+    Path | None, typer.Option(help="File of principles that requests name (default: shipped ones).")
+]
 TrustRemoteCode = Annotated[
     bool, typer.Option("--trust-remote-code", help="Run model code that comes with weights.")
 ]
@@ -90,6 +94,7 @@ def serve(
     over_length: OverLength = None,
     api_key_env: ApiKeyEnv = None,
     log_text: LogText = False,
+    principles: PrinciplesFile = None,
     trust_remote_code: TrustRemoteCode = False,
 ) -> None:
     """Serve reward models to RL trainers, each in its own wire format.
@@ -124,6 +129,7 @@ def serve(
         ensemble=together,
         config=config,
         trust_remote_code=trust_remote_code,
+        principles=principles,
     )
 
     def announce(address: str) -> None:

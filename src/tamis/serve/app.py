@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ from starlette.exceptions import HTTPException
 from tamis import __version__
 from tamis.errors import DataError, shorten
 from tamis.metrics.ensemble import Ensemble
+from tamis.principles.principle import Principle, load_principles
 from tamis.serve import health, llamafactory, openai, openrlhf, rewards, slime, vllm
 from tamis.serve.config import ServeConfig, ServeSpec
 from tamis.serve.desk import Desk, Desks, frames
@@ -56,10 +57,11 @@ def open_service(spec: ServeSpec) -> Service:
         load_member(path, spec.config, trust_remote_code=spec.trust_remote_code)
         for path in spec.checkpoints
     ]
+    by_name = {name: [member] for name, member in zip(spec.names, members, strict=False)}
     if spec.ensemble is not None:
-        return service_of({spec.names[0]: members}, ensemble=spec.ensemble, config=spec.config)
-    by_name = {name: [member] for name, member in zip(spec.names, members, strict=True)}
-    return service_of(by_name, config=spec.config)
+        by_name = {spec.names[0]: members}
+    known = load_principles(spec.principles)
+    return service_of(by_name, ensemble=spec.ensemble, config=spec.config, principles=known)
 
 
 def service_of(
@@ -67,15 +69,20 @@ def service_of(
     *,
     ensemble: Ensemble | None = None,
     config: ServeConfig | None = None,
+    principles: Sequence[Principle] | None = None,
 ) -> Service:
-    """Return the service of members that are loaded; several under one name are an ensemble."""
+    """Return the service of members that are loaded; several under one name are an ensemble.
+
+    ``principles`` are those that requests may name; ``None``: the shipped ones.
+    """
     config = config or ServeConfig()
     metrics = Metrics()
     desks = {
         name: Desk(name, several, ensemble=ensemble, config=config, metrics=metrics)
         for name, several in members.items()
     }
-    return Service(Desks(desks), Door(), metrics, config)
+    known = load_principles() if principles is None else principles
+    return Service(Desks(desks, known), Door(), metrics, config)
 
 
 def make_app(service: Service, *, key: str | None = None) -> FastAPI:

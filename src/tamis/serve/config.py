@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
@@ -61,7 +62,8 @@ class ServeSpec:
     """What to serve: under each name one checkpoint, or all of them together under one.
 
     ``checkpoints`` are directories, hub ids or ``package:name/dir``. With an ``ensemble`` there is
-    one name; else there are as many names as checkpoints.
+    one name; else there are as many names as checkpoints. ``principles`` is a file of those that
+    requests name; ``None``: the shipped ones.
     """
 
     checkpoints: tuple[str, ...]
@@ -69,3 +71,4 @@ class ServeSpec:
     ensemble: Ensemble | None = None
     config: ServeConfig = field(default_factory=ServeConfig)
     trust_remote_code: bool = False
+    principles: Path | None = None

@@ -11,7 +11,7 @@ import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar, final
 
 import numpy as np
@@ -21,6 +21,7 @@ from starlette.requests import Request
 from tamis.errors import DataError
 from tamis.metrics.ensemble import Ensemble
 from tamis.models.rows.choose import row_plan
+from tamis.principles.principle import Principle, load_principles
 from tamis.serve.batcher import BatchDone, Batcher, FloatArray
 from tamis.serve.config import ServeConfig
 from tamis.serve.engine import Member, Scores, check_together, put_together
@@ -262,9 +263,13 @@ class Desk:
 
 @dataclass(frozen=True, slots=True)
 class Desks:
-    """The served models by name; the first one is for those who name none."""
+    """The served models by name; the first one is for those who name none.
+
+    ``principles`` are those that requests may name.
+    """
 
     by_name: Mapping[str, Desk]
+    principles: Sequence[Principle] = field(default_factory=load_principles)
 
     @property
     def first(self) -> Desk:

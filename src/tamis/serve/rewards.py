@@ -17,7 +17,7 @@ from pydantic_core import PydanticCustomError
 
 from tamis.errors import ConfigError
 from tamis.principles.layout import Layout, condition, principle_block
-from tamis.principles.principle import load_principles, stance_of
+from tamis.principles.principle import stance_of
 from tamis.principles.recorded import check_layout
 from tamis.serve.config import MAX_TEXTS
 from tamis.serve.desk import Desk, Desks
@@ -121,7 +121,7 @@ class RewardsResponse(BaseModel):
 def routes(desks: Desks) -> APIRouter:
     """Return ``/v1/rewards``."""
     router = APIRouter(tags=["Tamis"])
-    known = load_principles()
+    known = desks.principles
 
     async def rewards(request: Request, body: RewardsRequest) -> JSONResponse:
         """Score answers to one prompt, with everything that is known of them."""

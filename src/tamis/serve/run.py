@@ -17,6 +17,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from tamis.errors import ConfigError
+from tamis.principles.principle import load_principles
 from tamis.runs.memory import keep_freed_memory
 from tamis.serve.app import Service, make_app, open_service
 from tamis.serve.config import ServeConfig, ServeSpec
@@ -45,8 +46,10 @@ def serve(spec: ServeSpec, *, announce: Announce) -> None:
     Raises:
         ConfigError: a checkpoint cannot be served, the key is missing, or the address cannot be
             listened on.
+        DataError: the file of principles cannot be read.
     """
     key_from(spec.config.api_key_env)
+    load_principles(spec.principles)
     config = spec.config
     with _bound(config, shared=config.workers > 1) as listener:
         address = _address(config.host, listener.getsockname()[1])
