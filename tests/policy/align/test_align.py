@@ -28,6 +28,7 @@ from tamis.train.trainer import last_complete
 from tamis.types import Verdict
 
 SPO = {"terms": {"spo": {}}}
+NOTHING = 1e-30  # goes through our objective; a term with coefficient 0 is left out
 
 
 def assert_equal(first, second, **tolerance):
@@ -85,8 +86,15 @@ def test_dpo_with_adapters_is_trls_bit_for_bit(llama, plain, tmp_path):
     assert any(not torch.equal(ours[name], plain[2][name]) for name in ours)
 
 
+def test_with_every_extra_switched_off_it_is_trls_bit_for_bit(llama, plain, tmp_path):
+    off = {name: {"coefficient": 0.0} for name in ("rpo", "spo")}
+    report, weights = run_align(tmp_path, wordy(), policy=llama, config=config_of(terms=off))
+    assert_equal(weights, plain[2])
+    assert report["curve"] == plain[1]["curve"]
+
+
 def test_our_objective_with_nothing_in_it_gives_dpos_steps(llama, plain, tmp_path):
-    config = config_of(terms={"rpo": {"coefficient": 0.0}})
+    config = config_of(terms={"rpo": {"coefficient": NOTHING}})
     report, weights = run_align(tmp_path, wordy(), policy=llama, config=config)
     for ours, theirs in zip(report["curve"], plain[1]["curve"], strict=True):
         assert ours["loss"] == pytest.approx(theirs["loss"], abs=1e-6)

@@ -18,6 +18,8 @@ from tamis.policy.align.view import Brought
 from tamis.policy.load import load_policy
 from tamis.types import Verdict
 
+NOTHING = 1e-30  # a term with coefficient 0 is left out
+
 
 @pytest.fixture(scope="module")
 def made(llama, tmp_path_factory):
@@ -119,7 +121,7 @@ def brought_of(made, tmp_path, *, which):
 
 def test_texts_that_a_term_brings_change_nothing_of_the_pairs(made, tmp_path):
     encoded = brought_of(made, tmp_path, which=[[3], [3], [-1], [0]])
-    config = AlignConfig(terms={"rpo": {"coefficient": 0.0}})
+    config = AlignConfig(terms={"rpo": {"coefficient": NOTHING}})
     found = ours(made, config, texts={"rpo": encoded}, reads_states=True)
     torch.testing.assert_close(found, theirs(made), atol=1e-5, rtol=0)
 
@@ -173,6 +175,6 @@ def test_what_the_reference_says_is_computed_once_and_kept(made, tmp_path):
 
 def test_a_batch_to_which_nothing_comes_is_empty(made, tmp_path):
     encoded = brought_of(made, tmp_path, which=[[-1]] * 4)
-    config = AlignConfig(terms={"rpo": {"coefficient": 0.0}})
+    config = AlignConfig(terms={"rpo": {"coefficient": NOTHING}})
     found = ours(made, config, texts={"rpo": encoded}, reads_states=True)
     torch.testing.assert_close(found, theirs(made), atol=1e-6, rtol=0)

@@ -52,6 +52,9 @@ class Assembled:
 def assemble(config: AlignConfig) -> Assembled:
     """Find the base loss and the terms that are named, and put them together.
 
+    A term whose coefficient is 0 is checked and left out, so that with every extra switched off a
+    run is plain DPO, to the bit.
+
     Raises:
         ConfigError: there is no such loss, term or setting, the loss ranks, or a term reads what a
             policy does not have.
@@ -63,7 +66,8 @@ def assemble(config: AlignConfig) -> Assembled:
             f"loss {config.loss} ranks all answers to a prompt, and a policy is trained on pairs; "
             f"choose {BRADLEY_TERRY}"
         )
-    found = [_Found.of(name, content) for name, content in config.terms.items()]
+    named = [_Found.of(name, content) for name, content in config.terms.items()]
+    found = [term for term in named if term.settings.coefficient != 0]
     terms = [
         PolicyTerm(
             term.name,
