@@ -68,7 +68,7 @@ def shape(tmp_path):
 
 
 def test_there_are_recipes():
-    assert len(RECIPES) == 6
+    assert len(RECIPES) == 8
 
 
 def test_a_published_recipe_passes_the_dry_run(path, shape, tmp_path, monkeypatch):
