@@ -32,7 +32,7 @@ from tamis.policy.sampling.best_of import best_places
 from tamis.policy.sampling.responses import Sampled, write_responses
 from tamis.runs.memory import keep_freed_memory
 from tamis.studies.fitted import Lesson, fit_once, precision_of, probed
-from tamis.studies.judges import fit_judge
+from tamis.studies.judges import fit_judge, length_neutral
 from tamis.studies.overoptimise.cells import score_answers
 from tamis.studies.overoptimise.labels import Labeller
 from tamis.studies.overoptimise.material import read_over
@@ -68,6 +68,7 @@ def main() -> None:
     how = {"policy": models[POLICY], "plan": plan.pools, "folder": samples}
     answers = sample_answers(material.train, plan.pools.per_prompt, **how)
     meta = sample_answers(material.meta, 2 * plan.pools.meta_best, **how)
+    gold = length_neutral(gold, answers)
     truth = preferences(answers, gold.rewards(answers))
     _tell(answers, truth, accuracy={n: gold.accuracy(p) for n, p in material.gold_test.items()})
     settings = list(product(options.rates, options.epochs, [None, *options.ratios]))

@@ -1,9 +1,11 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from tamis.models.config import ModelConfig
 from tamis.models.tokenise import load_tokenizer
-from tamis.studies.judges import fit_judge
+from tamis.studies.judges import fit_judge, length_neutral, log_lengths
 from tamis.studies.shift.records import Answers
 from tamis.types import Message, Pair
 from tamis.vote.frozen import flatten, frozen_differences
@@ -81,3 +83,38 @@ def test_a_judge_of_the_first_pairs_is_a_judge_of_them_alone(encoder, tmp_path):
     np.testing.assert_allclose(first.scale_L, alone.scale_L, rtol=1e-5)
     assert first.accuracy(known([70])) == 1.0
     assert fit_judge(pairs, model=encoder, cache=tmp_path, seed=0).accuracy(known([70])) == 0.0
+
+
+def answers_of_many_lengths(num=12):
+    rng = np.random.default_rng(0)
+    return [
+        Answers(question(n), tuple(turn("fox dog " * int(k)) for k in rng.integers(1, 9, size=4)))
+        for n in range(num)
+    ]
+
+
+def likes_the_longer(judge, answers):
+    reward_PK, log_PK = judge.rewards(answers), log_lengths(answers)
+    one, two = np.triu_indices(4, k=1)
+    longer_PM = np.sign(log_PK[:, one] - log_PK[:, two])
+    better_PM = reward_PK[:, one] - reward_PK[:, two]
+    return (better_PM * longer_PM)[longer_PM != 0] > 0
+
+
+def test_a_neutral_judge_likes_the_longer_in_half_of_the_pairs(judge):
+    answers = answers_of_many_lengths()
+    biased = replace(judge, length_slope=-3.0)
+    assert likes_the_longer(biased, answers).mean() > 0.9
+    neutral = length_neutral(biased, answers)
+    assert likes_the_longer(neutral, answers).mean() == pytest.approx(0.5, abs=0.02)
+    assert neutral == length_neutral(judge, answers)  # what it took before does not matter
+    assert neutral.rewards(answers)[:, 0].tolist() == [0.0] * len(answers)
+    same = [Answers(question(n), (turn("fox"), turn("dog"))) for n in range(3)]
+    assert length_neutral(biased, same).length_slope == 0.0
+
+
+def test_accuracy_counts_what_length_is_worth(judge):
+    pairs = [Pair(f"p{n}", question(n), turn(f"fox {n}"), turn(f"dog {n}" * 9)) for n in range(5)]
+    biased = replace(judge, length_slope=-100.0)
+    assert biased.accuracy(pairs) == 0.0
+    assert biased.accuracy([pair.swapped() for pair in pairs]) == 1.0

@@ -6,8 +6,9 @@ to each, U distinct texts.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -51,12 +52,14 @@ class Judge:
         scale_L: what the features of each depth are divided by.
         model: the trunk.
         cache: where features are kept.
+        length_slope: what is taken from a reward for each unit of the logarithm of the length.
     """
 
     weights_D: Features
     scale_L: Floats
     model: ModelConfig
     cache: Path
+    length_slope: float = 0.0
 
     def rewards(self, answers: Sequence[Answered]) -> Floats:
         """Return the reward of each response minus that of the prompt's first one, [P, K].
@@ -75,12 +78,15 @@ class Judge:
             reward_U = self._of_features(texts.features_ULD)
             reward_R[texts.rows] = reward_U[texts.which]
         reward_PK = reward_R.reshape(len(answers), -1)
+        reward_PK = reward_PK - self.length_slope * log_lengths(answers)
         return reward_PK - reward_PK[:, :1]
 
     def accuracy(self, pairs: Sequence[Pair]) -> float:
         """Return the share of pairs whose chosen side has the higher reward; a tie is a half."""
         diff_NLD = frozen_differences(pairs, model=self.model, cache=self.cache)
-        return float(pair_credit(self._of_features(diff_NLD)).mean())
+        log_N2 = np.array([[_log_length(p.chosen), _log_length(p.rejected)] for p in pairs])
+        gap_N = self._of_features(diff_NLD) - self.length_slope * (log_N2[:, 0] - log_N2[:, 1])
+        return float(pair_credit(gap_N).mean())
 
     def _of_features(self, features_ULD: Features) -> Floats:
         flat_UD = flatten(features_ULD, scale_L=self.scale_L)
@@ -108,6 +114,39 @@ def fit_judge(
         voter=0,
     )
     return Judge(weights_D, scale_L, model, cache)
+
+
+def length_neutral(judge: Judge, answers: Sequence[Answered]) -> Judge:
+    """Return a judge that likes the longer of two of these answers in half of the pairs.
+
+    What length is worth to the judge is taken from its rewards: the median, over pairs of answers,
+    of their difference in reward over that in the logarithm of their length. Ours; a mean would
+    hang on the pairs of nearly equal length.
+
+    Args:
+        judge: any; what it took for length before is given up.
+        answers: prompts with K responses each.
+    """
+    judge = replace(judge, length_slope=0.0)
+    reward_PK, log_PK = judge.rewards(answers), log_lengths(answers)
+    one, two = np.triu_indices(reward_PK.shape[1], k=1)
+    longer_PM = log_PK[:, one] - log_PK[:, two]
+    better_PM = reward_PK[:, one] - reward_PK[:, two]
+    differ_PM = longer_PM != 0
+    if not differ_PM.any():
+        return judge
+    slope = float(np.median(better_PM[differ_PM] / longer_PM[differ_PM]))
+    return replace(judge, length_slope=slope)
+
+
+def log_lengths(answers: Sequence[Answered]) -> Floats:
+    """Return the natural logarithm of 1 + the characters of each response [P, K]."""
+    rows = [[_log_length(response) for response in one.responses] for one in answers]
+    return np.array(rows, np.float64)
+
+
+def _log_length(answer: Conversation) -> float:
+    return math.log1p(len(answer[-1].content))
 
 
 def _read_as(

@@ -13,7 +13,7 @@ from typing import Any
 
 from tamis.policy.sampling.responses import texts_of
 from tamis.policy.sampling.sample import BATCH_RESPONSES
-from tamis.studies.judges import Judge, fit_judge
+from tamis.studies.judges import Judge, fit_judge, length_neutral
 from tamis.studies.noise import Site
 from tamis.studies.outcome import model_identity
 from tamis.studies.overoptimise.cells import Lab
@@ -65,9 +65,10 @@ def ready(
     site.notice("gold judge")
     gold = fit_judge(material.gold_train, model=site.models[GOLD], cache=cache, seed=SEED)
     site.notice("answers of the policy")
-    pools = sample_pools(
-        material, policy=site.models[POLICY], gold=gold, plan=plan.pools, folder=samples
-    )
+    policy, num = site.models[POLICY], plan.pools.per_prompt
+    train = sample_answers(material.train, num, policy=policy, plan=plan.pools, folder=samples)
+    gold = length_neutral(gold, train)
+    pools = sample_pools(material, policy=policy, gold=gold, plan=plan.pools, folder=samples)
     truth = preferences(pools.train, pools.train_gold_PK)
     model = site.models[PROXY]
     lab = Lab(
