@@ -83,9 +83,21 @@ def test_a_study_says_what_it_takes_then_writes_everything(kind, plan, data, run
 
     page = tmp_path / "page.md"
     page.write_text(f"<!-- begin: study-{kind} -->\n<!-- end: study-{kind} -->\n")
-    fill_document(kind, sections_of(kind, run), page=page)
+    fill_document(
+        kind, sections_of(kind, run), page=page, tier="full"
+    )  # it has no place of its own
     assert text in page.read_text(encoding="utf-8")
     assert sorted(path.name for path in (tmp_path / "images").iterdir()) == images
+
+    full = f"<!-- begin: full-study-{kind} -->\n<!-- end: full-study-{kind} -->\n"
+    page.write_text(f"<!-- begin: study-{kind} -->\n<!-- end: study-{kind} -->\n{full}")
+    for tier in ("full", "default"):
+        fill_document(kind, sections_of(kind, run), page=page, tier=tier)
+    found = page.read_text(encoding="utf-8")
+    assert text in found
+    assert f"images/full-study-{kind}-1.svg" in found
+    both = sorted([*images, *(f"full-{name}" for name in images)])
+    assert sorted(path.name for path in (tmp_path / "images").iterdir()) == both
 
 
 def test_another_precision_of_the_models_is_another_study(plan, data, tmp_path, monkeypatch):

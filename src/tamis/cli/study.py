@@ -70,6 +70,6 @@ def study(
     watch.end(f"study {kind}", result)
     sections = sections_of(kind, out)
     if page is not None:
-        fill_document(kind, sections, page=page)
+        fill_document(kind, sections, page=page, tier=tier)
     show_tables(terminal_tables(sections))
     show_path("report:", (result.directory / "report.html").resolve())

@@ -38,7 +38,7 @@ from tamis.studies.overoptimise.page import over_sections
 from tamis.studies.overoptimise.plan import over_models, over_plan
 from tamis.studies.overoptimise.run import run_over_study
 from tamis.studies.plan import Tier, models_of, plan_of
-from tamis.studies.present import as_markdown, fill_page, write_page
+from tamis.studies.present import as_markdown, fill_page, has_place, write_page
 from tamis.studies.shift.arms import ALL_ARMS as SHIFT_ARMS
 from tamis.studies.shift.cost import shift_estimate
 from tamis.studies.shift.figures import results_table as shift_table
@@ -183,13 +183,17 @@ def sections_of(kind: Kind, run: Path) -> list[Section]:
     return STUDIES[kind].sections(read_json(run / kind / REPORT))
 
 
-def fill_document(kind: Kind, sections: Sequence[Section], *, page: Path) -> None:
+def fill_document(kind: Kind, sections: Sequence[Section], *, page: Path, tier: Tier) -> None:
     """Put a study's tables and pictures into their place in a Markdown page.
+
+    That is ``study-KIND``, or of the full tier ``full-study-KIND`` where the page has it.
 
     Raises:
         ConfigError, DataError: the page is not there or has no such place.
     """
     place = f"study-{kind}"
+    if tier == "full" and has_place(page, f"full-{place}"):
+        place = f"full-{place}"
     fill_page(page, place=place, written=as_markdown(sections, place=place, images=IMAGES))
 
 

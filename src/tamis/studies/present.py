@@ -71,9 +71,9 @@ def fill_page(page: Path, *, place: str, written: Written) -> None:
         DataError: the page has no such place.
         ConfigError: there is no such page.
     """
+    begin, end = f"<!-- begin: {place} -->", f"<!-- end: {place} -->"
     if not page.is_file():
         raise ConfigError(f"{page}: no such page")
-    begin, end = f"<!-- begin: {place} -->", f"<!-- end: {place} -->"
     before, found, rest = page.read_text(encoding="utf-8").partition(begin)
     _, closed, after = rest.partition(end)
     if not (found and closed):
@@ -84,6 +84,11 @@ def fill_page(page: Path, *, place: str, written: Written) -> None:
     for name, picture in written.pictures.items():
         write_text(images / name, picture)
     write_text(page, f"{before}{begin}\n\n{written.text}\n{end}{after}")
+
+
+def has_place(page: Path, place: str) -> bool:
+    """Tell whether a page is there and has the marks of a place."""
+    return page.is_file() and f"<!-- begin: {place} -->" in page.read_text(encoding="utf-8")
 
 
 def _flat(blocks: Sequence[Block]) -> Iterator[Block]:
