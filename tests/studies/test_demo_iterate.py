@@ -25,7 +25,6 @@ SMALL = DemoScale(
     gold_steps=1,
     reward_steps=1,
     batch_size=4,
-    rounds=1,
 )
 
 
@@ -43,7 +42,8 @@ def test_the_demo_ends_with_a_report(llama, tmp_path):
     assert page == run / "report.html"
     assert begun[0] == "gold reward model"
     report = json.loads((run / "rounds.json").read_text())
-    assert [point["name"] for point in report["points"]] == ["start", "round-00"]
+    names = [point["name"] for point in report["points"]]
+    assert names == ["start", "round-00", "round-01"]
     assert report["quality"] == "win rate against the start policy, by gold"
     held_out = read_prompts(str(run / "material" / "held_out.jsonl"))
     asked = read_prompts(str(run / "material" / "prompts.jsonl"))
@@ -71,6 +71,6 @@ def test_no_pair_of_the_whole_demo_is_there_twice(tmp_path):
 def test_the_whole_demo_is_two_rounds_of_metarm(tmp_path, llama):
     models = DemoModels(llama, llama)
     config = demo_iterate_config(tmp_path, scale=DemoScale(), models=models, gold=tmp_path / "rm")
-    assert config.rounds == 2
+    assert config.rounds == config.stop.quality_patience == 2
     assert config.reward_model.meta is not None
     assert config.improve.align.fit.lora.rank > 0

@@ -25,6 +25,7 @@ from tamis.policy.iterate.config import (
     MeasureConfig,
     MetaSettings,
 )
+from tamis.policy.iterate.stopping import StopConfig
 from tamis.policy.sampling.config import SampleConfig, Sampling
 from tamis.policy.settings import PolicyCompute, PolicyFit
 from tamis.recipes.iterating import iterate
@@ -146,6 +147,8 @@ def demo_iterate_config(
             sampling=sampling.model_copy(update={"num": 2}),
             judge=JudgeConfig(by=f"gold:gold={gold}", pairing="all"),
         ),
+        # a fall of quality after the first round is shown, and the second run all the same
+        stop=StopConfig(quality_patience=scale.rounds),
         seed=scale.seed,
     )
 
