@@ -64,6 +64,13 @@ def test_some_arms_are_run_alone():
         plan_for("noise", "quick", num_seeds=2, arms=["raw"])
 
 
+@pytest.mark.parametrize("kind", ["noise", "deciles", "shift", "overoptimise"])
+def test_seeds_may_be_others(kind):
+    first, later = (plan_for(kind, "full", num_seeds=3, first_seed=n) for n in (0, 5))
+    assert (first.seeds, later.seeds) == ((0, 1, 2), (5, 6, 7))
+    assert later.model_dump(exclude={"seeds"}) == first.model_dump(exclude={"seeds"})
+
+
 @pytest.mark.parametrize("kind", ["noise", "deciles"])
 def test_a_study_says_what_it_takes_then_writes_everything(kind, plan, data, run, tmp_path):
     said = []

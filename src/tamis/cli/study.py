@@ -10,6 +10,9 @@ import typer
 from tamis.errors import ConfigError
 
 Tier = Literal["quick", "default", "full"]
+FirstSeed = Annotated[
+    int, typer.Option(min=0, help="The first of them; seeds that nobody has seen confirm.")
+]
 Arms = Annotated[
     list[str] | None,
     typer.Option(help="Only these arms (repeatable; shift, overoptimise); others can follow."),
@@ -44,6 +47,7 @@ def study(
             "--full).",
         ),
     ] = 5,
+    first_seed: FirstSeed = 0,
     arm: Arms = None,
     page: Annotated[
         Path | None,
@@ -63,7 +67,7 @@ def study(
     if quick and full:
         raise ConfigError("--quick and --full were both given; choose one, or neither")
     tier: Tier = "quick" if quick else "full" if full else "default"
-    plan = plan_for(kind, tier, num_seeds=num_seeds, arms=arm or ())
+    plan = plan_for(kind, tier, num_seeds=num_seeds, first_seed=first_seed, arms=arm or ())
     watch = watcher()
     watch.begin(f"study {kind}")
     result = run_study_stage(kind, out, plan=plan, data=data, notice=watch.say)

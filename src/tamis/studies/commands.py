@@ -121,20 +121,28 @@ STUDIES: dict[Kind, _Study] = {
 }
 
 
-def plan_for(kind: Kind, tier: Tier, *, num_seeds: int, arms: Sequence[str] = ()) -> Config:
+def plan_for(
+    kind: Kind, tier: Tier, *, num_seeds: int, first_seed: int = 0, arms: Sequence[str] = ()
+) -> Config:
     """Return what a tier of a study runs; with ``arms``, these alone, in the study's order.
+
+    ``first_seed`` is for seeds that nobody has seen: what one run made believe, another confirms.
 
     Raises:
         ConfigError: the study has no arms to choose from, not these, or cannot do without another.
     """
     plan = STUDIES[kind].plan(tier, num_seeds=num_seeds)
-    if not arms:
-        return plan
-    if kind not in ARMS_OF:
-        raise ConfigError(f"study {kind} runs all its arms; --arm is for {' and '.join(ARMS_OF)}")
-    known = ARMS_OF[kind]
-    chosen = [name for name in known if name in arms] + sorted(set(arms) - set(known))
-    return parse(type(plan), {**plan.model_dump(), "arms": chosen}, where="--arm")
+    changes: dict[str, Any] = {}
+    if first_seed:
+        changes["seeds"] = [first_seed + seed for seed in plan.model_dump()["seeds"]]
+    if arms:
+        if kind not in ARMS_OF:
+            raise ConfigError(
+                f"study {kind} runs all its arms; --arm is for {' and '.join(ARMS_OF)}"
+            )
+        known = ARMS_OF[kind]
+        changes["arms"] = [name for name in known if name in arms] + sorted(set(arms) - set(known))
+    return parse(type(plan), {**plan.model_dump(), **changes}, where="--arm") if changes else plan
 
 
 def run_study_stage(
