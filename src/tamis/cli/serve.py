@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Protocol
 
 import typer
 
-from tamis.cli.options import ensemble_of, override
+from tamis.cli.options import PrinciplesFile, ensemble_of, override
 from tamis.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -66,9 +65,6 @@ OverLength = Annotated[
 ]
 ApiKeyEnv = Annotated[
     str | None, typer.Option(help="Variable with the key that requests must bring.")
-]
-PrinciplesFile = Annotated[
-    Path | None, typer.Option(help="File of principles that requests name (default: shipped ones).")
 ]
 TrustRemoteCode = Annotated[
     bool, typer.Option("--trust-remote-code", help="Run model code that comes with weights.")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -179,13 +178,18 @@ def tell(history: History, *, site: Site) -> None:
 
     Where a run is picked up again, what it has written already tells of more rounds, and stays.
     """
-    known = _known_points(site.run)
-    if not is_main() or _is_told(history, known=known):
+    if not is_main():
         return
-    _track(history, known=known, site=site)
+    known, points = _known_points(site.run), list(json.loads(json.dumps(as_json(history.points))))
+    if not history.is_over and len(known) > len(points) and known[: len(points)] == points:
+        return
+    watch = watch_of(site.config)
+    for number, point in enumerate(history.points):
+        if points[number] not in known[number : number + 1]:  # else it was told as it is
+            track_round(point, number=number, run=site.run, watch=watch)
     idle = _idle(history, config=site.config)
     report = {
-        "points": as_json(history.points),
+        "points": points,
         "reasons": [asdict(reason) for reason in history.reasons],
         "best": asdict(history.best),
         "num_planned": history.num_planned,
@@ -237,27 +241,6 @@ def _known_points(run: Path) -> list[dict[str, Any]]:
     """Return the points that were told before, as plain values."""
     path = run / ROUNDS
     return list(read_json(path)["points"]) if path.is_file() else []
-
-
-def _plain_points(history: History) -> list[dict[str, Any]]:
-    return list(json.loads(json.dumps(as_json(history.points))))
-
-
-def _is_told(history: History, *, known: Sequence[dict[str, Any]]) -> bool:
-    if history.is_over:
-        return False
-    points = _plain_points(history)
-    return len(known) > len(points) and known[: len(points)] == points
-
-
-def _track(history: History, *, known: Sequence[dict[str, Any]], site: Site) -> None:
-    """Send the points to the trackers that were not told as they are."""
-    watch = watch_of(site.config)
-    for number, (point, plain) in enumerate(
-        zip(history.points, _plain_points(history), strict=True)
-    ):
-        if plain not in known[number : number + 1]:
-            track_round(point, number=number, run=site.run, watch=watch)
 
 
 def _pairs(config: IterateConfig, *, run: Path, watcher: Watcher) -> tuple[Path, Path | None]:

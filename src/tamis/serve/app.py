@@ -57,9 +57,10 @@ def open_service(spec: ServeSpec) -> Service:
         load_member(path, spec.config, trust_remote_code=spec.trust_remote_code)
         for path in spec.checkpoints
     ]
-    by_name = {name: [member] for name, member in zip(spec.names, members, strict=False)}
     if spec.ensemble is not None:
         by_name = {spec.names[0]: members}
+    else:
+        by_name = {name: [member] for name, member in zip(spec.names, members, strict=True)}
     known = load_principles(spec.principles)
     return service_of(by_name, ensemble=spec.ensemble, config=spec.config, principles=known)
 
@@ -81,8 +82,8 @@ def service_of(
         name: Desk(name, several, ensemble=ensemble, config=config, metrics=metrics)
         for name, several in members.items()
     }
-    known = load_principles() if principles is None else principles
-    return Service(Desks(desks, known), Door(), metrics, config)
+    known = Desks(desks) if principles is None else Desks(desks, principles)
+    return Service(known, Door(), metrics, config)
 
 
 def make_app(service: Service, *, key: str | None = None) -> FastAPI:
