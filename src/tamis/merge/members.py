@@ -168,7 +168,7 @@ def _describe_adapter(member: Member) -> dict[str, Mapping[str, Any]]:
             )
     layers = settings.get("target_modules")
     start, beside = member.start, template_beside(member.path, start=member.start)
-    template = beside.read_text(encoding="utf-8") if start is None and beside else None
+    template = None if beside is None else beside.read_text(encoding="utf-8")
     return {
         "adapter": {
             "base model": settings.get("base_model_name_or_path"),
