@@ -7,6 +7,7 @@ its opposite, none of which was trained on; "fresh" are twelve more. For each pr
 Spearman's correlation of length and score over its answers, under both. Printed is the share of
 prompts on which the sign changes in the direction asked for, with a 95% interval over prompts;
 "wordings" are two of the shipped ones, for comparison. Settings may be chosen by all of these.
+``--widen benchmarks/wordings.yaml`` goes on from the trained model with many more wordings.
 ``--blind benchmarks/blind.yaml`` adds pairs that nobody looks at, once everything is chosen.
 
 Shapes: Q prompts and paraphrases together, A answers of one prompt, T texts of principles.
@@ -39,7 +40,7 @@ from tamis.models.tokenise import (
 )
 from tamis.principles import Example, PrinciplesConfig, examples, judged, load_principles, sign_flip
 from tamis.principles.layout import condition
-from tamis.principles.principle import choose_principles
+from tamis.principles.principle import Principle, choose_principles
 from tamis.studies.demo import DEMO_MODEL
 from tamis.studies.fitted import precision_of
 from tamis.train.config import AdapterConfig, ComputeConfig, TrainConfig
@@ -103,21 +104,32 @@ def main() -> None:
     options = _options()
     started = time.perf_counter()
     model = _model(options)
-    known = choose_principles(load_principles(options.principles), options.names)
-    trained = {text for principle in known for text in (*principle.wanted, *principle.negated)}
+    files = [options.principles] + ([options.widen] if options.widen else [])
+    stages = [choose_principles(load_principles(path), options.names) for path in files]
+    trained = {
+        text
+        for known in stages
+        for principle in known
+        for text in (*principle.wanted, *principle.negated)
+    }
     unseen = {"paraphrases": PARAPHRASES, "fresh": FRESH}
     if options.blind is not None:
         unseen["blind"] = tuple(map(tuple, yaml.safe_load(options.blind.read_text())))
     assert not trained & {text for some in unseen.values() for both in some for text in both}
     with tempfile.TemporaryDirectory() as folder:
-        made = training_examples(options, model=model, work=Path(folder))
-        num_prompts = len({pair.group for pair in made})
-        print(f"{len(made)} examples of {num_prompts} prompts", flush=True)
-        checkpoint = train(made, options, model=model, work=Path(folder))
+        num_examples = []
+        for number, known in enumerate(stages):
+            work = Path(folder) / f"stage-{number}"
+            made = training_examples(options, known=known, model=model, work=work)
+            num_examples.append(len(made))
+            print(f"{len(made)} examples of {len({p.group for p in made})} prompts", flush=True)
+            checkpoint = train(made, options, model=model, work=work)
+            model = ModelConfig(path=str(checkpoint), max_length=options.max_length)
         train_s = time.perf_counter() - started
         scorer = load_scorer(str(checkpoint))
         prompts = held_out(options, scorer=scorer)
-        seen = list(zip(known[0].wanted, known[0].negated, strict=True))[:NUM_SEEN]
+        first = stages[0][0]
+        seen = list(zip(first.wanted, first.negated, strict=True))[:NUM_SEEN]
         with precision_of(_settings(options), scorer.model.device.type):
             figures = {
                 name: flips(prompts, some, scorer=scorer, seed=options.seed)
@@ -128,7 +140,7 @@ def main() -> None:
     _print(figures, num_prompts=len(prompts))
     minutes = (time.perf_counter() - started) / 60
     settings = {name: str(value) for name, value in vars(options).items()}
-    result = {"settings": settings, "num_examples": len(made), "num_prompts": len(prompts)}
+    result = {"settings": settings, "num_examples": num_examples, "num_prompts": len(prompts)}
     print(json.dumps({**result, "minutes": round(minutes, 1), "train_s": train_s, **figures}))
 
 
@@ -137,6 +149,7 @@ def _options() -> argparse.Namespace:
     parser.set_defaults(max_length=384)
     parser.add_argument("--encoder", action="store_true", help="all-MiniLM-L6-v2 instead")
     parser.add_argument("--principles", type=Path, help="file of other wordings than the shipped")
+    parser.add_argument("--widen", type=Path, help="file of more wordings, trained on afterwards")
     parser.add_argument("--blind", type=Path, help="file of pairs that decide")
     parser.add_argument("--names", nargs="+", default=list(NAMES), help="principles that decide")
     parser.add_argument("--pairs", type=int, default=900, help="pairs to make examples from")
@@ -159,7 +172,9 @@ def _model(options: argparse.Namespace) -> ModelConfig:
     return model_of(options)
 
 
-def training_examples(options: argparse.Namespace, *, model: ModelConfig, work: Path) -> list[Pair]:
+def training_examples(
+    options: argparse.Namespace, *, known: Sequence[Principle], model: ModelConfig, work: Path
+) -> list[Pair]:
     """Return labelled examples from short pairs of the training split, at most two a prompt."""
     rng = np.random.default_rng([options.seed, 11])
     taken: dict[str, int] = {}
@@ -173,8 +188,8 @@ def training_examples(options: argparse.Namespace, *, model: ModelConfig, work: 
         if taken.get(pair.group, 0) < 2 and len(pairs) < options.pairs:
             taken[pair.group] = taken.get(pair.group, 0) + 1
             pairs.append(pair)
-    config = PrinciplesConfig(judge="length", passes=options.passes, names=tuple(options.names))
-    known = choose_principles(load_principles(options.principles), options.names)
+    names = tuple(principle.name for principle in known)
+    config = PrinciplesConfig(judge="length", passes=options.passes, names=names)
     common = {"config": config, "seed": options.seed}
     judgement = judged(pairs, known, folder=work, notice=print, **common)
     found = examples(pairs, known, judgement=judgement, **common)
