@@ -1,6 +1,7 @@
 """The figures of rounds in trackers; a module with their calls stands in for W&B and trackio."""
 
 import sys
+from dataclasses import replace
 from types import ModuleType
 
 import pytest
@@ -8,13 +9,13 @@ from iterating import changed, settings_of
 from transformers import TrainingArguments
 
 from tamis.errors import ConfigError
-from tamis.policy.iterate.points import RoundPoint
+from tamis.policy.iterate.points import RoundPoint, ScoreCounts
 from tamis.recipes import iterate_track
 from tamis.recipes.iterate_track import scalars, track_round
 from tamis.recipes.iterating import check_iterate, iterate
 from tamis.runs import read_json
-from tamis.train.arguments import finish_tracking
 from tamis.train.config import WatchConfig
+from tamis.train.tracking import finish_tracking
 from tamis.types import Interval
 
 ABOUT = Interval(2.0, 1.5, 2.5, num_items=4)
@@ -40,6 +41,9 @@ class Service(ModuleType):
     def finish(self):
         self.is_open = False
 
+    def Histogram(self, *, np_histogram):
+        return tuple(part.tolist() for part in np_histogram)
+
 
 @pytest.fixture
 def service(monkeypatch):
@@ -50,10 +54,13 @@ def service(monkeypatch):
     return stand_in
 
 
-def curves(folder):
-    """By name, the steps and values that TensorBoard shows."""
+def events_of(folder):
     accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
-    found = accumulator.EventAccumulator(str(folder)).Reload()
+    return accumulator.EventAccumulator(str(folder), size_guidance={"histograms": 0}).Reload()
+
+
+def curves(found):
+    """By name, the steps and values that TensorBoard shows."""
     return {
         name: [(event.step, event.value) for event in found.Scalars(name)]
         for name in found.Tags()["scalars"]
@@ -91,6 +98,17 @@ def test_the_rounds_of_a_directory_are_one_run_of_a_service(name, service, monke
     assert not found.is_open
 
 
+@pytest.mark.parametrize("name", ["wandb", "trackio"])
+def test_scores_of_a_policy_are_sent_as_histograms(name, service, tmp_path):
+    found = service(name)
+    scores = ScoreCounts(edges=(-1.0, 0.0, 2.0), counts=(1, 3), start_counts=(4, 0))
+    watch = WatchConfig(trackers=(name,))
+    track_round(replace(POINT, scores=scores), number=1, run=tmp_path, watch=watch)
+    edges = [-1.0, 0.0, 2.0]
+    sent = {"rounds/scores": ([1, 3], edges), "rounds/start_scores": ([4, 0], edges)}
+    assert found.lines == [(1, scalars(POINT) | sent)]
+
+
 def test_a_training_leaves_no_run_of_wandb_open_for_the_next(service):
     found = service("wandb")
     for trackers in (["tensorboard"], ["wandb"]):
@@ -117,9 +135,15 @@ def test_each_policy_is_sent_once_also_where_a_run_goes_on(
     assert sent == ["start", "round-00", "round-01"]
     run = tmp_path / "run"
     points = read_json(run / "rounds.json")["points"]
+    events = events_of(run / iterate_track.FOLDER)
     for name in ("kl", "tokens", "win_rate"):
         wanted = [(n, pytest.approx(p[name]["value"])) for n, p in enumerate(points) if p[name]]
-        assert curves(run / iterate_track.FOLDER)[f"rounds/{name}"] == wanted
+        assert curves(events)[f"rounds/{name}"] == wanted
+    for name, key in (("scores", "counts"), ("start_scores", "start_counts")):
+        bars = [(n, p["scores"][key]) for n, p in enumerate(points) if p["scores"]]
+        shown = events.Histograms(f"rounds/{name}")
+        assert bars
+        assert [(one.step, one.histogram_value.bucket) for one in shown] == bars
 
 
 def test_a_tracker_that_is_not_there_is_named_before_anything_is_run(llama, preferences, tmp_path):

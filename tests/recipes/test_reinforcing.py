@@ -17,6 +17,7 @@ from tamis.evaluate.scorers import scorer_from
 from tamis.metrics.ensemble import Ensemble
 from tamis.policy.rl.config import RewardConfig
 from tamis.policy.rl.rewards import Asked
+from tamis.policy.rl.watch import read_lines
 from tamis.principles.principle import load_principles
 from tamis.principles.scoring import score_under
 from tamis.recipes.reinforcing import (
@@ -222,7 +223,13 @@ def test_the_stage_is_done_once_and_again_when_the_reward_changes(llama, rms, pr
     files = {path.name for path in result.directory.iterdir()}
     kept = {".lock", "policy", "report.json", "stage.json", "tensorboard", "watch.jsonl"}
     assert files == kept
-    assert {"train/reward", "train/text/distinct_2"} <= scalars_of(result.directory / "tensorboard")
+    events = events_of(result.directory / "tensorboard")
+    assert {"train/reward", "train/text/distinct_2"} <= set(events.Tags()["scalars"])
+    (line,) = [one for one in read_lines(result.directory / "watch.jsonl") if one["kind"] == "step"]
+    (shown,) = events.Histograms("train/score/histogram")
+    assert shown.step == 1
+    assert shown.histogram_value.bucket == line["score"]["counts"]
+    assert shown.histogram_value.bucket_limit == line["score"]["edges"][1:]
     report = read_json(result.directory / "report.json")
     assert (report["num_prompts"], report["num_held_out"], report["num_steps"]) == (4, 2, 1)
     assert [line["step"] for line in report["held_out"]] == [0, 1]
@@ -232,10 +239,10 @@ def test_the_stage_is_done_once_and_again_when_the_reward_changes(llama, rms, pr
     assert said == []
 
 
-def scalars_of(folder):
+def events_of(folder):
     accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     (run,) = folder.iterdir()
-    return set(accumulator.EventAccumulator(str(run)).Reload().Tags()["scalars"])
+    return accumulator.EventAccumulator(str(run)).Reload()
 
 
 def test_long_prompts_are_left_out_and_counted(llama, rms, prompts, tmp_path):

@@ -14,10 +14,10 @@ from tamis.losses.bradley_terry import bradley_terry
 from tamis.models.checkpoint import load_scorer
 from tamis.models.score import score_pairs
 from tamis.models.tokenise import load_tokenizer
-from tamis.train.arguments import check_trackers
 from tamis.train.config import TrainConfig, WatchConfig
 from tamis.train.dataset import training_set
 from tamis.train.order import hold_out
+from tamis.train.tracking import check_trackers
 from tamis.train.trainer import last_complete, stopped_at
 
 STOPPING = {

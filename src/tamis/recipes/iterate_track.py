@@ -5,20 +5,26 @@ from __future__ import annotations
 import importlib
 import os
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterator, Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from tamis.policy.iterate.config import IterateConfig
 from tamis.policy.iterate.points import RoundPoint
 from tamis.runs import read_json, write_json
 from tamis.train.config import Tracker, WatchConfig
+from tamis.train.tracking import counts_of_service, write_counts
 from tamis.types import Interval
 
 FOLDER, KEY = "tensorboard", "tracked.json"
 PREFIX = "rounds"
 PROJECT = "huggingface"  # where transformers puts a run of which nobody said where it belongs
+
+
+class _Counts(TypedDict):
+    edges: Sequence[float]
+    counts: Sequence[int]
 
 
 def watch_of(config: IterateConfig) -> WatchConfig:
@@ -39,12 +45,11 @@ def track_round(point: RoundPoint, *, number: int, run: Path, watch: WatchConfig
         run: the run directory of the rounds.
         watch: its ``trackers`` and its ``run_name``; unset: the name of the directory.
     """
-    values = scalars(point)
     for name in watch.trackers:
         if name == "tensorboard":
-            _to_tensorboard(values, number=number, folder=run / FOLDER)
+            _to_tensorboard(point, number=number, folder=run / FOLDER)
         else:
-            _to_service(name, values, number=number, run=run, run_name=watch.run_name)
+            _to_service(name, point, number=number, run=run, run_name=watch.run_name)
 
 
 def scalars(point: RoundPoint) -> dict[str, float]:
@@ -65,16 +70,26 @@ def scalars(point: RoundPoint) -> dict[str, float]:
     return found
 
 
-def _to_tensorboard(values: Mapping[str, float], *, number: int, folder: Path) -> None:
+def _histograms(point: RoundPoint) -> Iterator[tuple[str, _Counts]]:
+    """Yield edges and counts of the scores of a policy, and of the start policy's in its bins."""
+    if point.scores is not None:
+        edges = point.scores.edges
+        yield f"{PREFIX}/scores", _Counts(edges=edges, counts=point.scores.counts)
+        yield f"{PREFIX}/start_scores", _Counts(edges=edges, counts=point.scores.start_counts)
+
+
+def _to_tensorboard(point: RoundPoint, *, number: int, folder: Path) -> None:
     from torch.utils.tensorboard import SummaryWriter
 
     with SummaryWriter(str(folder)) as writer:
-        for name, value in values.items():
+        for name, value in scalars(point).items():
             writer.add_scalar(name, value, global_step=number)
+        for name, bins in _histograms(point):
+            write_counts(writer, name, **bins, step=number)
 
 
 def _to_service(
-    tracker: Tracker, values: Mapping[str, float], *, number: int, run: Path, run_name: str | None
+    tracker: Tracker, point: RoundPoint, *, number: int, run: Path, run_name: str | None
 ) -> None:
     """Log through a package with the calls of W&B, which trackio has as well."""
     package: Any = importlib.import_module(tracker)
@@ -89,7 +104,8 @@ def _to_service(
     else:  # which knows runs by their names alone
         settings["name"] = f"{name}-{key}"
     opened = package.init(**settings)
-    opened.log(dict(values), step=number)
+    bars = {name: counts_of_service(package, **bins) for name, bins in _histograms(point)}
+    opened.log({**scalars(point), **bars}, step=number)
     opened.finish()
 
 

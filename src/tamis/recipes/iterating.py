@@ -61,8 +61,8 @@ from tamis.runs import (
     write_text,
 )
 from tamis.runs.processes import num_processes
-from tamis.train.arguments import check_trackers
 from tamis.train.fit import checked
+from tamis.train.tracking import check_trackers
 
 ROUNDS, SETTINGS, BEST, PAGE = "rounds.json", "iterate.yaml", "best", "report.html"
 INSTEAD_OF_A_JUDGE = "a reward model or a rule, or name it as measure.judge"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import math
 from pathlib import Path
 from typing import Any
@@ -11,8 +10,7 @@ import torch
 from transformers import TrainingArguments
 
 from tamis.errors import ConfigError
-from tamis.runs import is_main
-from tamis.train.config import TrainConfig, WatchConfig
+from tamis.train.config import TrainConfig
 from tamis.train.step_config import OptimiserConfig
 
 NUM_SAVES, LEAST_SAVE_EVERY = 10, 50
@@ -73,29 +71,6 @@ def micro_batches_of(train: TrainConfig, *, num_pairs: int, num_processes: int) 
             "choose a batch_size of at least the number of processes"
         )
     return num_micro
-
-
-def check_trackers(watch: WatchConfig) -> None:
-    """Check that the packages of the trackers are there.
-
-    Raises:
-        ConfigError: one is not installed.
-    """
-    for name in watch.trackers:
-        if importlib.util.find_spec(name) is None:
-            raise ConfigError(
-                f"tracker {name!r} is not installed; try: pip install {name}, "
-                "or leave it out of watch.trackers"
-            )
-
-
-def finish_tracking(arguments: TrainingArguments) -> None:
-    """End the run of a training in W&B, which the Trainer leaves open for the next to write into.
-
-    The other trackers end theirs themselves.
-    """
-    if "wandb" in (arguments.report_to or ()) and is_main():
-        importlib.import_module("wandb").finish()
 
 
 def adamw_arguments(optimiser: OptimiserConfig, *, num_steps: int) -> dict[str, Any]:

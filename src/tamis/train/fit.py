@@ -29,7 +29,7 @@ from tamis.runs import is_main, progress
 from tamis.runs.processes import from_main
 from tamis.terms.view import Columns, KnownPairs
 from tamis.train.added import added_steps
-from tamis.train.arguments import check_trackers, finish_tracking, steps_of, training_arguments
+from tamis.train.arguments import steps_of, training_arguments
 from tamis.train.assemble import Assembled, assemble
 from tamis.train.build import (
     RewardModel,
@@ -50,6 +50,7 @@ from tamis.train.reading import token_head
 from tamis.train.record import card_rows, training_report
 from tamis.train.shard import KeepsGathered, holds_shards, shard
 from tamis.train.sharded import ShardedTrainer
+from tamis.train.tracking import check_trackers, finish_tracking
 from tamis.train.trainer import PairTrainer, last_complete, stopped_at
 from tamis.types import Pair, Verdict
 

@@ -36,9 +36,9 @@ from tamis.policy.align.view import Trained
 from tamis.policy.load import save_policy
 from tamis.runs import num_processes, progress, write_parquet
 from tamis.terms.view import Beginning
-from tamis.train.arguments import check_trackers, finish_tracking
 from tamis.train.config import WatchConfig
 from tamis.train.modules import attach, detach, keepers, module_of
+from tamis.train.tracking import check_trackers, finish_tracking
 from tamis.train.trainer import last_complete
 from tamis.types import Pair, Verdict
 

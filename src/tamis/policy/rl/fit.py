@@ -43,8 +43,8 @@ from tamis.policy.rl.rewards import Judged, PolicyReward, Shape
 from tamis.policy.rl.watch import WATCH, Draws, Watch, read_lines
 from tamis.runs import is_main, progress
 from tamis.runs.processes import from_main
-from tamis.train.arguments import check_trackers, finish_tracking
 from tamis.train.config import WatchConfig
+from tamis.train.tracking import check_trackers, finish_tracking
 from tamis.train.trainer import last_complete
 from tamis.types import Conversation
 
@@ -112,6 +112,7 @@ def reinforce(
             callbacks=[Draws(seed=seed), watch],
             peft_config=adapters(model, config.fit.lora),
         )
+        watch.show_scores(trainer.callback_handler.callbacks)
         _train(trainer, work=work, looks=looks is not None)
     report = {**rl_report(read_lines(work / WATCH)), **_facts(config, material)}
     if trainer.is_world_process_zero():

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -25,9 +25,11 @@ from tamis.metrics.bootstrap import cluster_bootstrap
 from tamis.policy.rl.perplexity import PERPLEXITY
 from tamis.policy.rl.rewards import Floats, Noted, PolicyReward, diversity_of
 from tamis.runs import write_json, write_text
+from tamis.train.tracking import send_counts
 from tamis.train.trainer import COMPLETE
 
 WATCH = "watch.jsonl"
+SCORES = "train/score/histogram"  # beside the mean and the standard deviation
 BINS, REACH_STD = 20, 4.0
 
 Line = dict[str, Any]
@@ -72,6 +74,11 @@ class Watch(TrainerCallback):
     ) -> None:
         self._reward, self._path, self._on_step, self._seed = reward, path, on_step, seed
         self._edges: Floats | None = None
+        self._others: Sequence[TrainerCallback] = ()
+
+    def show_scores(self, callbacks: Sequence[TrainerCallback]) -> None:
+        """Send histograms of scores to the trackers among the callbacks of the trainer."""
+        self._others = callbacks
 
     def on_train_begin(
         self,
@@ -118,7 +125,12 @@ class Watch(TrainerCallback):
         if noted is not None and self._edges is None:
             self._edges = bin_edges(noted.score_N)
         if state.is_world_process_zero:
-            self._append(_step_line(logs, noted, step=state.global_step, edges=self._edges))
+            step = state.global_step
+            line = _step_line(logs, noted, step=step, edges=self._edges)
+            self._append(line)
+            if line["score"] is not None:
+                edges, counts = line["score"]["edges"], line["score"]["counts"]
+                send_counts(self._others, SCORES, edges=edges, counts=counts, step=step)
 
     def on_evaluate(
         self,
