@@ -342,17 +342,26 @@ def test_what_a_preset_says_of_rewards_holds_for_rounds_of_rl(settings):
 
 
 KILLED_AT = (
+    "data/work/key",
+    "start/sample/work/out/responses.jsonl",
+    "start/measure/work/key",
+    "start/measure/stage.json",  # while the start is told
     "round-00/sample/work/out/responses.jsonl",
     "round-00/train/work/train/checkpoint-1",
     "round-00/choose/work/out/pairs.parquet",
     "round-00/align/work/align/checkpoint-1",
+    "round-00/held-out/sample/work/out/responses.jsonl",
     "round-00/held-out/judge/work/out/verdicts.parquet",
     "round-00/measure/work/key",
+    "round-00/measure/stage.json",  # while the round is told
     "round-01/align/work/align/checkpoint-1",
+    "round-01/measure/work/out/point.json",
+    "best/work/out/policy/model.safetensors",
+    "best/stage.json",  # before the last page
 )
 
 
-def test_a_run_killed_in_several_phases_ends_as_one_that_was_not(whole, settings, log, tmp_path):
+def test_a_run_killed_in_every_phase_ends_as_one_that_was_not(whole, settings, log, tmp_path):
     calm, victim = whole[0], tmp_path / "run"
     for place in KILLED_AT:
         code = end_of_child(

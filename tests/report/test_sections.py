@@ -377,6 +377,13 @@ def test_a_broken_recipe_is_an_error(run, text):
         made.section(run)
 
 
+def test_a_stage_killed_while_it_was_published_is_left_out(run):
+    names = [stage["stage"] for stage in made.section(run).data["stages"]]
+    (run / "vote/stage.json").write_text('{"key": "", "outputs": {}}')
+    found = made.section(run)
+    assert [stage["stage"] for stage in found.data["stages"]] == [n for n in names if n != "vote"]
+
+
 def test_a_broken_stage_record_is_an_error(run):
     (run / "vote/stage.json").write_text("[]")
     with pytest.raises(DataError, match="expected the record of a stage"):

@@ -193,6 +193,7 @@ def _baselines(run: Path) -> dict[str, dict[str, Any]]:
     items = run / "bench" / "items.parquet"
     if not (report.is_file() and record.is_file() and items.is_file()):
         return {}
-    if read_json(record)["inputs"]["items"] != fingerprint(items):
+    inputs = read_json(record).get("inputs", {})  # none where it was killed while it was published
+    if inputs.get("items") != fingerprint(items):
         return {}
     return {row["name"]: row for row in read_json(report)["benchmarks"]}

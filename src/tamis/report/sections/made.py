@@ -29,7 +29,7 @@ def section(run: Path) -> Section | None:
     # the stages of rounds lie deeper than those of a plain run
     deeper = (path for part in ("start", "round-*") for path in run.glob(f"{part}/**/stage.json"))
     places = {*run.glob("*/stage.json"), *deeper}
-    stages = [_stage(path, run=run) for path in sorted(places)]
+    stages = [made for path in sorted(places) if (made := _stage(path, run=run)) is not None]
     if recipe is None and not stages:
         return None
     source = load_record(run / "data" / "report.json", DataReport)
@@ -103,8 +103,11 @@ def _recipe(path: Path) -> Any:
         raise DataError(f"{path}: expected a YAML file: {error}") from error
 
 
-def _stage(path: Path, *, run: Path) -> dict[str, Any]:
+def _stage(path: Path, *, run: Path) -> dict[str, Any] | None:
+    """Return what the record of a stage says; ``None``: it was killed while it was published."""
     record = read_json(path)
+    if isinstance(record, dict) and record.get("key") == "":
+        return None
     if not isinstance(record, dict) or not isinstance(record.get("config"), dict):
         raise DataError(f"{path}: expected the record of a stage, with an object under 'config'")
     return {
