@@ -64,6 +64,15 @@ def test_some_arms_are_run_alone():
         plan_for("noise", "quick", num_seeds=2, arms=["raw"])
 
 
+def test_every_tier_may_train_a_policy():
+    plain, more = (plan_for("overoptimise", "default", num_seeds=2, rl=rl) for rl in (False, True))
+    assert plain.rl is None
+    assert more.rl == plan_for("overoptimise", "full", num_seeds=2).rl
+    assert plan_for("overoptimise", "quick", num_seeds=2, rl=True).rl.arms == ("raw",)
+    with pytest.raises(ConfigError, match="study shift trains no policy; --rl is for overoptimise"):
+        plan_for("shift", "quick", num_seeds=2, rl=True)
+
+
 @pytest.mark.parametrize("kind", ["noise", "deciles", "shift", "overoptimise"])
 def test_seeds_may_be_others(kind):
     first, later = (plan_for(kind, "full", num_seeds=3, first_seed=n) for n in (0, 5))

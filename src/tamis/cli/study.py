@@ -49,6 +49,12 @@ def study(
     ] = 5,
     first_seed: FirstSeed = 0,
     arm: Arms = None,
+    rl: Annotated[
+        bool,
+        typer.Option(
+            "--rl", help="The run of reinforcement learning of --full, too (overoptimise)."
+        ),
+    ] = False,
     page: Annotated[
         Path | None,
         typer.Option(help="Put tables and pictures into their places in this Markdown page."),
@@ -67,7 +73,8 @@ def study(
     if quick and full:
         raise ConfigError("--quick and --full were both given; choose one, or neither")
     tier: Tier = "quick" if quick else "full" if full else "default"
-    plan = plan_for(kind, tier, num_seeds=num_seeds, first_seed=first_seed, arms=arm or ())
+    seeds = {"num_seeds": num_seeds, "first_seed": first_seed}
+    plan = plan_for(kind, tier, **seeds, arms=arm or (), rl=rl)
     watch = watcher()
     watch.begin(f"study {kind}")
     result = run_study_stage(kind, out, plan=plan, data=data, notice=watch.say)

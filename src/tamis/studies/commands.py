@@ -35,7 +35,7 @@ from tamis.studies.overoptimise.figures import results_table as over_table
 from tamis.studies.overoptimise.material import Material as OverMaterial
 from tamis.studies.overoptimise.material import read_over
 from tamis.studies.overoptimise.page import over_sections
-from tamis.studies.overoptimise.plan import over_models, over_plan
+from tamis.studies.overoptimise.plan import RL_ARMS, RLPlan, over_models, over_plan
 from tamis.studies.overoptimise.run import run_over_study
 from tamis.studies.plan import Tier, models_of, plan_of
 from tamis.studies.present import as_markdown, fill_page, has_place, write_page
@@ -122,14 +122,22 @@ STUDIES: dict[Kind, _Study] = {
 
 
 def plan_for(
-    kind: Kind, tier: Tier, *, num_seeds: int, first_seed: int = 0, arms: Sequence[str] = ()
+    kind: Kind,
+    tier: Tier,
+    *,
+    num_seeds: int,
+    first_seed: int = 0,
+    arms: Sequence[str] = (),
+    rl: bool = False,
 ) -> Config:
     """Return what a tier of a study runs; with ``arms``, these alone, in the study's order.
 
     ``first_seed`` is for seeds that nobody has seen: what one run made believe, another confirms.
+    ``rl`` adds the run of reinforcement learning that the full tier has, for the arms that are run.
 
     Raises:
-        ConfigError: the study has no arms to choose from, not these, or cannot do without another.
+        ConfigError: the study has no arms to choose from, not these, or cannot do without another,
+            or has no such run.
     """
     plan = STUDIES[kind].plan(tier, num_seeds=num_seeds)
     changes: dict[str, Any] = {}
@@ -142,6 +150,11 @@ def plan_for(
             )
         known = ARMS_OF[kind]
         changes["arms"] = [name for name in known if name in arms] + sorted(set(arms) - set(known))
+    if rl:
+        if kind != "overoptimise":
+            raise ConfigError(f"study {kind} trains no policy; --rl is for overoptimise")
+        some = changes.get("arms", plan.model_dump()["arms"])
+        changes["rl"] = RLPlan(arms=tuple(n for n in RL_ARMS if n in some)).model_dump()
     return parse(type(plan), {**plan.model_dump(), **changes}, where="--arm") if changes else plan
 
 

@@ -20,6 +20,7 @@ from tamis.vote.config import VoteConfig
 POLICY, GOLD, PROXY = "SmolLM2 (policy)", "SmolLM2, 8 layers (gold)", "MiniLM (proxy)"
 PROXY_TOKENS = 192  # a short question and the longest answer
 LEAST_SEEDS, FULL_SEEDS = 3, 5
+RL_ARMS = (RAW, COMBINED)
 
 
 class PoolPlan(Config):
@@ -56,7 +57,7 @@ class RLPlan(Config):
 
 
 class OverPlan(Config):
-    """What the study is made of; the tiers differ in numbers, and full has the RL run."""
+    """What the study is made of; the tiers differ in numbers, and full has the RL run unasked."""
 
     tier: Tier = Field("default", description="quick, default or full")
     seeds: tuple[int, ...] = Field((0, 1, 2), min_length=1, description="flips, heads and orders")
@@ -135,7 +136,7 @@ def over_plan(tier: Tier, *, num_seeds: int = FULL_SEEDS) -> OverPlan:
             meta_best=16,
             max_new_tokens=128,
         )
-        return OverPlan(tier=tier, seeds=seeds, pools=pools, rl=RLPlan(arms=(RAW, COMBINED)))
+        return OverPlan(tier=tier, seeds=seeds, pools=pools, rl=RLPlan(arms=RL_ARMS))
     return OverPlan(tier=tier, seeds=seeds)
 
 
