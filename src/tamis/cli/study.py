@@ -10,12 +10,24 @@ import typer
 from tamis.errors import ConfigError
 
 Tier = Literal["quick", "default", "full"]
+NumSeeds = Annotated[
+    int,
+    typer.Option(
+        min=1,
+        max=100,
+        help="Seeds: draws of labels, folds and orders (overoptimise: at most 3 without --full).",
+    ),
+]
 FirstSeed = Annotated[
     int, typer.Option(min=0, help="The first of them; seeds that nobody has seen confirm.")
 ]
 Arms = Annotated[
     list[str] | None,
     typer.Option(help="Only these arms (repeatable; shift, overoptimise); others can follow."),
+]
+RL = Annotated[
+    bool,
+    typer.Option("--rl", help="The run of reinforcement learning of --full, too (overoptimise)."),
 ]
 
 
@@ -38,23 +50,10 @@ def study(
         Path | None,
         typer.Option(envvar="TAMIS_DATA_DIR", help="Folder of the development data sets."),
     ] = None,
-    num_seeds: Annotated[
-        int,
-        typer.Option(
-            min=1,
-            max=100,
-            help="Seeds: draws of labels, folds and orders (overoptimise: at most 3 without "
-            "--full).",
-        ),
-    ] = 5,
+    num_seeds: NumSeeds = 5,
     first_seed: FirstSeed = 0,
     arm: Arms = None,
-    rl: Annotated[
-        bool,
-        typer.Option(
-            "--rl", help="The run of reinforcement learning of --full, too (overoptimise)."
-        ),
-    ] = False,
+    rl: RL = False,
     page: Annotated[
         Path | None,
         typer.Option(help="Put tables and pictures into their places in this Markdown page."),
