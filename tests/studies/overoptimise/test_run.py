@@ -250,10 +250,14 @@ def test_seeds_are_added_to_what_is_kept(report, plan, site, small_data):
     assert any("gold likes the longer in" in note for note in report["notes"])
     assert any("were cut at the most tokens" in note for note in report["notes"])
     assert not any("With one seed" in note for note in found["notes"])
+    differ = []
     for name in (END, ORDER):
         first, second = pick(found["figures"], arm=RAW, figure=name)["per_seed"]
         assert [first] == pick(report["figures"], arm=RAW, figure=name)["per_seed"]
-        assert first != second
+        differ.append(first != second)
+    assert any(
+        differ
+    )  # two proxies may pick the same of few answers, but order all alike they do not
 
 
 def test_an_arm_changes_what_it_says_and_nothing_else(plan):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from tamis.studies.overoptimise.arms import RAW
@@ -38,13 +39,14 @@ def over_seconds(material: Material, plan: OverPlan) -> dict[str, float]:
     judged = _tokens(material.gold_train)
     judged += sum(_tokens(pairs) for pairs in material.gold_test.values())
     judged += (answers["train"] + answers["held out"]) * own
-    step_s = 2 * own * TRAIN_S + STEP_S / plan.train.batch_size
-    num_pairs = answers["train"] / 2
+    num_pairs = pools.num_train * math.comb(pools.per_prompt, 2)
+    # all pairs of a prompt are in a batch, which reads its answers once
+    once_s = answers["train"] * own * TRAIN_S + num_pairs * STEP_S / plan.train.batch_size
     cells = distinct_arms(plan)
     starts = len({arm.labels for arm in cells})
-    trained = starts * (num_pairs * HEAD_SHARE * plan.warm.probe_epochs * step_s + LOAD_S)
+    trained = starts * (HEAD_SHARE * plan.warm.probe_epochs * once_s + LOAD_S)
     scored = 0.0
-    pass_s = num_pairs * plan.train.epochs * step_s
+    pass_s = plan.train.epochs * once_s
     for arm in cells:
         num_trained, num_scored, texts = 1, 1, answers["held out"]
         if arm.how != "one":

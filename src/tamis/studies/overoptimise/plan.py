@@ -27,9 +27,7 @@ class PoolPlan(Config):
     """How many prompts are answered, and how often."""
 
     num_train: int = Field(150, ge=2, description="prompts whose answers proxies are trained on")
-    per_prompt: int = Field(
-        4, ge=2, multiple_of=2, description="answers to each, compared two by two"
-    )
+    per_prompt: int = Field(4, ge=2, description="answers to each, compared with each other")
     num_held_out: int = Field(36, ge=2, description="prompts that proxies pick answers to")
     num_best: int = Field(64, ge=4, description="answers to each that they pick from")
     num_meta: int = Field(20, ge=2, description="prompts of the answers that MetaRM reads")
@@ -77,9 +75,9 @@ class OverPlan(Config):
     )
     train: TrainConfig = Field(
         default_factory=lambda: TrainConfig(
-            batch_size=16,
+            batch_size=32,
             learning_rate=1e-4,
-            sampler="length",
+            sampler="group",  # the answers to a prompt are read once for all their pairs
             compute=ComputeConfig(autocast="bfloat16"),
         ),
         description="how a proxy is trained, but for what makes it an arm",

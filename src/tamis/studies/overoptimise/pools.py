@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tamis.data.build import prompt_hash
 from tamis.errors import DataError
 from tamis.models.config import ModelConfig
 from tamis.policy.sampling.config import Sampling
@@ -125,18 +127,19 @@ def standardised(reward_PK: Floats) -> Floats:
 
 
 def preferences(answers: Sequence[Sampled], gold_PK: Floats) -> list[Pair]:
-    """Compare the answers to each prompt two by two; the one with more gold is chosen.
+    """Compare the answers to each prompt with each other; the one with more gold is chosen.
 
-    The 1st is compared with the 2nd, the 3rd with the 4th, and so on, so that no answer is in two
-    pairs. Equal answers, and equal rewards, make no pair. ``margin`` is the difference of gold.
+    Equal answers, and equal rewards, make no pair, and an answer that was given twice makes none
+    that is there. ``margin`` is the difference of gold, ``group`` the prompt.
     """
-    found = []
+    found: dict[str, Pair] = {}
     for one, gold_K in zip(answers, gold_PK, strict=True):
-        for first in range(0, len(one.responses) - 1, 2):
-            pair = _better(one.prompt, one.responses[first : first + 2], gold_K[first : first + 2])
+        for first, second in combinations(range(len(one.responses)), 2):
+            sides = (one.responses[first], one.responses[second])
+            pair = _better(one.prompt, sides, gold_K[[first, second]])
             if pair is not None:
-                found.append(pair)
-    return found
+                found.setdefault(pair.id, pair)
+    return list(found.values())
 
 
 def _better(prompt: Conversation, sides: Sequence[Conversation], gold_2: Floats) -> Pair | None:
@@ -149,5 +152,6 @@ def _better(prompt: Conversation, sides: Sequence[Conversation], gold_2: Floats)
         prompt=prompt,
         chosen=chosen,
         rejected=rejected,
+        group=prompt_hash(prompt),
         margin=abs(gap),
     )

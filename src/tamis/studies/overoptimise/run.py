@@ -9,6 +9,7 @@ Shape legend: S seeds, P prompts, K answers to each.
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -196,11 +197,11 @@ def _notes(plan: OverPlan, *, pools: Pools, truth: Sequence[Pair]) -> list[str]:
     notes = []
     if len(plan.seeds) == 1:
         notes.append("With one seed, no interval and no p-value knows how much seeds differ.")
-    num_even = len(pools.train) * plan.pools.per_prompt // 2 - len(truth)
+    num_even = len(pools.train) * math.comb(plan.pools.per_prompt, 2) - len(truth)
     if num_even:
         notes.append(
-            f"{num_even:,} pairs of answers for training were equal, or of equal gold, and are "
-            "left out."
+            f"{num_even:,} pairs of answers for training were equal, of equal gold, or there "
+            "before, and are left out."
         )
     texts = texts_of(pools.held_out)
     length_PK = np.array([len(text) for text in texts], np.float64).reshape(pools.gold_PK.shape)
