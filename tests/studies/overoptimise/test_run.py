@@ -255,9 +255,7 @@ def test_seeds_are_added_to_what_is_kept(report, plan, site, small_data):
         first, second = pick(found["figures"], arm=RAW, figure=name)["per_seed"]
         assert [first] == pick(report["figures"], arm=RAW, figure=name)["per_seed"]
         differ.append(first != second)
-    assert any(
-        differ
-    )  # two proxies may pick the same of few answers, but order all alike they do not
+    assert any(differ)  # of few answers, two proxies may pick the same
 
 
 def test_an_arm_changes_what_it_says_and_nothing_else(plan):
