@@ -15,7 +15,7 @@ from tamis.types import Conversation, Pair
 # seconds on two cores: a token sampled, a token of a proxy that is scored and one that is trained
 # on, an optimiser step, a step of reinforcement learning for a token of an answer, loading a model
 # and keeping it, and the intervals of an arm
-SAMPLE_S, SCORE_S, TRAIN_S, STEP_S = 4e-3, 6e-5, 3e-4, 0.15
+SAMPLE_S, SCORE_S, TRAIN_S, STEP_S = 3e-3, 6e-5, 2e-4, 0.15
 RL_TOKEN_S, LOAD_S, ARM_S = 15.0 / 48, 4.0, 4.0
 HEAD_SHARE = 1 / 3  # of a training step, where the head alone is trained
 

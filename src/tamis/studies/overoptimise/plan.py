@@ -77,13 +77,14 @@ class OverPlan(Config):
         default_factory=lambda: TrainConfig(
             batch_size=32,
             learning_rate=1e-4,
+            epochs=2.0,
             sampler="group",  # the answers to a prompt are read once for all their pairs
             compute=ComputeConfig(autocast="bfloat16"),
         ),
         description="how a proxy is trained, but for what makes it an arm",
     )
     meta_ratio: float = Field(
-        1.0, ge=0, description="the inner step of MetaRM, in outer steps; not as published"
+        3.0, ge=0, description="the inner step of MetaRM, in outer steps; not as published"
     )
     warm: WarmConfig = Field(
         default_factory=lambda: WarmConfig(
