@@ -50,7 +50,7 @@ def _how(report: Report) -> str:
         "penalty on the divergence; what is told of it is TRL's estimate for a token times the "
         "tokens of an answer. Held-out prompts are answered once a look; gold is the change since "
         "before the first step, in the unit of the pool. Intervals are t intervals over seeds, "
-        "each of which has prompts of its own; comparisons are not corrected."
+        "each of which holds out prompts of its own; comparisons are not corrected."
     )
 
 

@@ -144,12 +144,12 @@ def _label_rows(lab: Lab, plan: OverPlan) -> list[dict[str, Any]]:
 def _reinforcer(
     rl: RLPlan, material: Material, *, gold: Judge, pools: Pools, site: Site
 ) -> Reinforce:
-    """Return what runs one RL run, on prompts that no proxy was trained on."""
+    """Return what runs one RL run, on all prompts but those that it holds out."""
     from tamis.studies.overoptimise.rl import Reinforcer  # needs TRL, which best of n does not
 
     return Reinforcer(
         policy=site.models[POLICY].model_copy(update={"dtype": "float32"}),
-        prompts=prompts_of([*material.held_out, *material.meta]),
+        prompts=prompts_of([*material.train, *material.held_out, *material.meta]),
         gold=gold,
         gold_std=pools.gold_std,
         plan=rl,
