@@ -81,6 +81,8 @@ def test_the_page_and_the_terminal_show_the_table(sections, tmp_path):
     html = (tmp_path / "report.html").read_text()
     assert "A table" in html
     assert "A paragraph." in html
+    assert "<h1>Tamis study</h1>" in html
+    assert "vote" not in html
 
 
 def test_curves_name_each_line_once_and_show_the_level():

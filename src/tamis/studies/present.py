@@ -14,6 +14,9 @@ from tamis.runs import write_text
 
 TerminalTable = tuple[str, list[str], list[list[str]]]
 
+TITLE = "Tamis study"
+SUBTITLE = "What was measured, how, and with which intervals."
+
 
 @dataclass(frozen=True, slots=True)
 class Written:
@@ -25,7 +28,7 @@ class Written:
 
 def write_page(path: Path, sections: Sequence[Section]) -> None:
     """Write the sections as one page that needs no network."""
-    write_text(path, render(sections))
+    write_text(path, render(sections, title=TITLE, subtitle=SUBTITLE))
 
 
 def as_markdown(sections: Sequence[Section], *, place: str, images: str) -> Written:
