@@ -3,11 +3,12 @@
 Run with `make bench-principles`. A principle-conditioned reward model is trained with the rule
 judge of length on the shipped wordings of `concise` and `detailed`, over real prompts and answers.
 Then the answers to prompts of the test split are scored under paraphrases of "be concise" and of
-its opposite, none of which was trained on; "fresh" are twelve more. For each prompt and paraphrase:
-Spearman's correlation of length and score over its answers, under both. Printed is the share of
-prompts on which the sign changes in the direction asked for, with a 95% interval over prompts;
-"wordings" are two of the shipped ones, for comparison. Settings may be chosen by all of these.
-``--widen benchmarks/wordings.yaml`` goes on from the trained model with many more wordings.
+its opposite, none of which was trained on; "fresh" and "more" are twelve more each. For each prompt
+and paraphrase: Spearman's correlation of length and score over its answers, under both. Printed is
+the share of prompts on which the sign changes in the direction asked for, with a 95% interval over
+prompts; "wordings" are two of the shipped ones, for comparison. Settings may be chosen by all these.
+``--widen FILE`` goes on from the trained model with more wordings: benchmarks/wordings.yaml has
+172, benchmarks/opposites.yaml words and templates for 40,000.
 ``--blind benchmarks/blind.yaml`` adds pairs that nobody looks at, once everything is chosen.
 
 Shapes: Q prompts and paraphrases together, A answers of one prompt, T texts of principles.
@@ -16,6 +17,7 @@ Shapes: Q prompts and paraphrases together, A answers of one prompt, T texts of 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import tempfile
 import time
@@ -26,6 +28,7 @@ from pathlib import Path
 import numpy as np
 import yaml
 
+from opposites import grown
 from shared import model_of, pairs_of, parser_of
 from tamis.metrics import cluster_bootstrap, cluster_ids
 from tamis.models.checkpoint import Scorer, load_scorer
@@ -50,51 +53,7 @@ from tamis.types import Conversation, Pair, Verdict
 SOURCES = ("alpacaeval_gpt4_judge", "hh_helpful_base", "ultrafeedback_subset")
 MANY_ANSWERS = "alpacaeval_gpt4_judge"
 NAMES = ("concise", "detailed")
-# "be concise" and its opposite, in words of which none is a shipped wording
-PARAPHRASES = (
-    ("Be concise.", "Do not be concise."),
-    ("Keep it short.", "Make it long."),
-    ("The reply should be succinct.", "The reply should be verbose."),
-    ("Answer in a few words only.", "Answer with a great many words."),
-    ("Prefer the terse answer over the lengthy one.", "Prefer the lengthy answer over the terse."),
-    ("I am in a hurry, so be quick.", "I have all day, so write a lot."),
-)
-# written by somebody who had seen neither the wordings, nor the paraphrases, nor any result
-FRESH = (
-    ("Please give me brief answers.", "Please give me lengthy answers."),
-    (
-        "I prefer replies that get straight to the point.",
-        "I prefer replies that take their time and explore everything.",
-    ),
-    ("Don't ramble on when you answer me.", "Don't hold back on words when you answer me."),
-    (
-        "I'm busy, so just tell me the essentials.",
-        "I'm not busy, so tell me absolutely everything.",
-    ),
-    (
-        "Skip the background and only give the main point.",
-        "Include the background and expand on every point.",
-    ),
-    (
-        "Your responses should be as compact as possible.",
-        "Your responses should be as extensive as possible.",
-    ),
-    (
-        "Long explanations bore me, so trim them down.",
-        "Short explanations frustrate me, so build them up.",
-    ),
-    ("Can you answer in just a few words?", "Can you answer in a great many words?"),
-    (
-        "I like it when answers are short and sweet.",
-        "I like it when answers are long and thorough.",
-    ),
-    ("Never write more than you need to.", "Always write more than you need to."),
-    ("A quick summary is all I want from you.", "A full, detailed essay is what I want from you."),
-    (
-        "Leave out extra details, since I read on my phone.",
-        "Add plenty of extra details, since I read on a big screen.",
-    ),
-)
+UNSEEN = Path(__file__).with_name("unseen.yaml")
 LEAST_ANSWERS = 4
 NUM_SEEN = 2
 
@@ -104,30 +63,25 @@ def main() -> None:
     options = _options()
     started = time.perf_counter()
     model = _model(options)
-    files = [options.principles] + ([options.widen] if options.widen else [])
-    stages = [choose_principles(load_principles(path), options.names) for path in files]
-    trained = {
-        text
-        for known in stages
-        for principle in known
-        for text in (*principle.wanted, *principle.negated)
-    }
-    unseen = {"paraphrases": PARAPHRASES, "fresh": FRESH}
+    unseen = yaml.safe_load(UNSEEN.read_text(encoding="utf-8"))
     if options.blind is not None:
-        unseen["blind"] = tuple(map(tuple, yaml.safe_load(options.blind.read_text())))
-    assert not trained & {text for some in unseen.values() for both in some for text in both}
+        unseen["blind"] = yaml.safe_load(options.blind.read_text(encoding="utf-8"))
+    stages = _stages(
+        options, without={t for some in unseen.values() for both in some for t in both}
+    )
     with tempfile.TemporaryDirectory() as folder:
         num_examples = []
         for number, known in enumerate(stages):
             work = Path(folder) / f"stage-{number}"
-            made = training_examples(options, known=known, model=model, work=work)
+            passes = options.widen_passes if number else options.passes
+            made = training_examples(options, known=known, passes=passes, model=model, work=work)
             num_examples.append(len(made))
             print(f"{len(made)} examples of {len({p.group for p in made})} prompts", flush=True)
             checkpoint = train(made, options, model=model, work=work)
             model = ModelConfig(path=str(checkpoint), max_length=options.max_length)
         train_s = time.perf_counter() - started
         scorer = load_scorer(str(checkpoint))
-        prompts = held_out(options, scorer=scorer)
+        prompts = held_out(options, scorer=scorer, paraphrases=unseen["paraphrases"])
         first = stages[0][0]
         seen = list(zip(first.wanted, first.negated, strict=True))[:NUM_SEEN]
         with precision_of(_settings(options), scorer.model.device.type):
@@ -154,6 +108,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--names", nargs="+", default=list(NAMES), help="principles that decide")
     parser.add_argument("--pairs", type=int, default=900, help="pairs to make examples from")
     parser.add_argument("--passes", type=int, default=4, help="examples of a pair")
+    parser.add_argument("--widen-passes", type=int, default=4, help="the same, with --widen")
     parser.add_argument("--chars", type=int, default=500, help="prompt and an answer at most")
     parser.add_argument("--prompts", type=int, default=40, help="unseen ones")
     parser.add_argument("--answers", type=int, default=6, help="of an unseen prompt at most")
@@ -166,6 +121,19 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def _stages(options: argparse.Namespace, *, without: set[str]) -> list[list[Principle]]:
+    """Return what is trained on, one after the other; nothing of it is among ``without``."""
+    stages = [choose_principles(load_principles(options.principles), options.names)]
+    if options.widen is not None and "kinds" in yaml.safe_load(options.widen.read_text("utf-8")):
+        stages.append([grown(options.widen, name=options.names[0], without=without)])
+    elif options.widen is not None:
+        stages.append(choose_principles(load_principles(options.widen), options.names))
+    for principle in itertools.chain.from_iterable(stages):
+        both = without & {*principle.wanted, *principle.negated}
+        assert not both, f"{principle.name}: trained on, and to be unseen: {sorted(both)}"
+    return stages
+
+
 def _model(options: argparse.Namespace) -> ModelConfig:
     if options.encoder:
         return ModelConfig(path=DEMO_MODEL, max_length=options.max_length)
@@ -173,7 +141,12 @@ def _model(options: argparse.Namespace) -> ModelConfig:
 
 
 def training_examples(
-    options: argparse.Namespace, *, known: Sequence[Principle], model: ModelConfig, work: Path
+    options: argparse.Namespace,
+    *,
+    known: Sequence[Principle],
+    passes: int,
+    model: ModelConfig,
+    work: Path,
 ) -> list[Pair]:
     """Return labelled examples from short pairs of the training split, at most two a prompt."""
     rng = np.random.default_rng([options.seed, 11])
@@ -189,7 +162,7 @@ def training_examples(
             taken[pair.group] = taken.get(pair.group, 0) + 1
             pairs.append(pair)
     names = tuple(principle.name for principle in known)
-    config = PrinciplesConfig(judge="length", passes=options.passes, names=names)
+    config = PrinciplesConfig(judge="length", passes=passes, names=names)
     common = {"config": config, "seed": options.seed}
     judgement = judged(pairs, known, folder=work, notice=print, **common)
     found = examples(pairs, known, judgement=judgement, **common)
@@ -227,7 +200,7 @@ def _settings(options: argparse.Namespace) -> TrainConfig:
 
 
 def held_out(
-    options: argparse.Namespace, *, scorer: Scorer
+    options: argparse.Namespace, *, scorer: Scorer, paraphrases: Sequence[Sequence[str]]
 ) -> list[tuple[Conversation, list[Conversation]]]:
     """Return unseen prompts with several answers that the model reads whole."""
     answers: dict[Conversation, dict[Conversation, None]] = {}
@@ -236,7 +209,7 @@ def held_out(
             for side in (pair.chosen, pair.rejected):
                 if _chars(pair.prompt + side) <= options.chars:
                     answers.setdefault(pair.prompt, {})[side] = None
-    longest = max((text for both in PARAPHRASES for text in both), key=len)
+    longest = max((text for both in paraphrases for text in both), key=len)
     rng = np.random.default_rng([options.seed, 12])
     found = []
     listed = list(answers.items())
@@ -255,7 +228,7 @@ def held_out(
 
 def flips(
     prompts: Sequence[tuple[Conversation, list[Conversation]]],
-    opposites: Sequence[tuple[str, str]],
+    opposites: Sequence[Sequence[str]],
     *,
     scorer: Scorer,
     seed: int,
@@ -303,7 +276,7 @@ def _print(figures: dict[str, dict], *, num_prompts: int) -> None:
             f"{name:>12} | sign changes as asked {cells[0]} | sign changes {cells[1]} | "
             f"mean correlation {wanted:+.2f} / {negated:+.2f}"
         )
-    for name in ("paraphrases", "fresh"):
+    for name in ("paraphrases", "fresh", "more"):
         for words, share in figures[name]["by_words"].items():
             print(f"{100 * share:6.1f}  {words}")
 
