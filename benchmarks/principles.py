@@ -6,7 +6,7 @@ Then the answers to prompts of the test split are scored under paraphrases of "b
 its opposite, none of which was trained on; "fresh" and "more" are twelve more each. For each prompt
 and paraphrase: Spearman's correlation of length and score over its answers, under both. Printed is
 the share of prompts on which the sign changes in the direction asked for, with a 95% interval over
-prompts; "wordings" are two of the shipped ones, for comparison. Settings may be chosen by all these.
+prompts; "wordings" are two of the shipped ones, for comparison. Settings may be chosen by these.
 ``--widen FILE`` goes on from the trained model with more wordings: benchmarks/wordings.yaml has
 172, benchmarks/opposites.yaml words and templates for 40,000.
 ``--blind benchmarks/blind.yaml`` adds pairs that nobody looks at, once everything is chosen.
