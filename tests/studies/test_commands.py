@@ -6,11 +6,11 @@ import pytest
 
 from tamis.cli import main
 from tamis.errors import ConfigError
-from tamis.report.page import TITLE
 from tamis.runs import read_json, read_parquet
 from tamis.studies import commands
 from tamis.studies.commands import fill_document, plan_for, run_study_stage, sections_of
 from tamis.studies.plan import StudyPlan
+from tamis.studies.present import TITLE
 
 
 @pytest.fixture(scope="module")

@@ -48,4 +48,4 @@ class Looking:
         if not path.is_file():
             assert (task.proxy / "model.safetensors").is_file()
             write_json(path, os.getpid())
-        return [Look(0, 0.0, 0.0, 0.0), Look(1, 0.1, 0.5, float(read_json(path)))]
+        return [Look(0, 0.0, [0.0], [0.0]), Look(1, 0.1, [0.5], [float(read_json(path))])]

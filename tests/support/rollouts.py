@@ -42,6 +42,7 @@ def run(
     score=letters,
     reward: RewardConfig | None = None,
     gold=None,
+    held_out=(),
 ) -> dict[str, Any]:
     """Train in ``folder/work``, write to ``folder``, and return the report."""
     (folder / "work").mkdir(parents=True, exist_ok=True)
@@ -54,6 +55,7 @@ def run(
         seed=5,
         work=folder / "work",
         out=folder,
+        held_out=held_out,
     )
 
 

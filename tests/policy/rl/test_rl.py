@@ -13,6 +13,7 @@ from transformers import AutoModelForCausalLM
 from tamis.errors import ConfigError, DataError
 from tamis.models.config import ModelConfig
 from tamis.policy.rl.config import RewardConfig
+from tamis.types import Message
 
 pytestmark = pytest.mark.slow
 WATCHED = RewardConfig(scorers=("letters",), held_out=3, every=2)
@@ -119,6 +120,28 @@ def test_looking_at_held_out_prompts_changes_nothing_of_what_is_learnt(llama, tm
         assert line["num_answers"] == 3
         assert line["gold"] == line["score"]  # the same rule
         assert line["score"]["low"] <= line["score"]["value"] <= line["score"]["high"]
+        each = line["by_prompt"]
+        assert each["gold"] == each["score"]
+        assert sum(each["score"]) / 3 == pytest.approx(line["score"]["value"])
+    assert len({tuple(line["by_prompt"]["number"]) for line in looks}) == 1
+
+
+def test_prompts_that_are_given_to_be_held_out_are_looked_at_and_not_trained_on(llama, tmp_path):
+    others = [(Message("user", f"And something else, number {n}."),) for n in range(2)]
+    config = config_of(fit={"max_steps": 2})
+    few = WATCHED.model_copy(update={"held_out": 1})
+    for name, held_out, reward in (
+        ("both", others, few),
+        ("drawn", [], few),
+        ("given", others, None),
+    ):
+        found = run(tmp_path / name, llama, config, reward=reward, held_out=held_out)
+        assert found["num_held_out"] == len(held_out) + (reward is not None)
+        assert found["num_prompts"] == len(PROMPTS) - (reward is not None)
+    for name in ("both", "given"):
+        (*_, last) = lines(tmp_path / name, "held_out")
+        assert last["by_prompt"]["number"][-2:] == [len(PROMPTS), len(PROMPTS) + 1]
+    assert same(weights(tmp_path / "both"), weights(tmp_path / "drawn"))
 
 
 def test_measuring_the_divergence_changes_nothing_of_what_is_learnt(llama, tmp_path):

@@ -18,7 +18,7 @@ from tamis.studies.overoptimise.arms import (
 )
 from tamis.studies.overoptimise.curves import END, GOLD, LATE, LOST, PROXY
 from tamis.studies.overoptimise.figures import best_of_report, results_table
-from tamis.studies.overoptimise.looks import Look, rl_rows
+from tamis.studies.overoptimise.looks import Look, rl_report
 from tamis.studies.overoptimise.pools import standardised
 from tamis.studies.wanted import pick
 
@@ -158,25 +158,46 @@ def test_seeds_that_differ_are_known(pool):
 
 
 def test_every_value_of_every_seed_is_a_row(report):
-    looks = [Look(0, 0.0, 0.0, 0.0), Look(5, 0.4, 0.1, 2.0)]
-    rl = rl_rows({RAW: [looks] * SEEDS, DENOISED: [looks] * SEEDS})
-    table = results_table({**report, "seeds": [0, 1, 2], "rl": rl})
+    looks = [look(0, 0.0, 0.0), look(5, 0.4, 0.1)]
+    rl = rl_report({RAW: [looks] * SEEDS, DENOISED: [looks] * SEEDS}, gold_std=1.0)
+    table = results_table({**report, "seeds": [0, 1, 2], **rl})
     num_points, num_figures = len(NAMES) * 2 * 6, len(report["figures"])
-    assert table.num_rows == SEEDS * (num_points + num_figures + 4 * 3)
-    assert set(table["part"].to_pylist()) == {"best of n", "curve", "rl"}
+    assert table.num_rows == SEEDS * (num_points + num_figures + 4 * 3 + 2 * 2)
+    assert set(table["part"].to_pylist()) == {"best of n", "curve", "rl", "rl at equal KL"}
 
 
-def test_looks_are_compared_at_the_same_step():
-    def looks(gold):
-        return [Look(0, 0.0, 0.0, 0.0), Look(9, 0.5, gold, 1.0)]
+def look(step, kl, gold, *, start=0.0):
+    """Look at three prompts, which have a different reward before anything is learnt."""
+    before = np.array([start, start + 5.0, start - 2.0])
+    return Look(step, kl, (before + gold).tolist(), (before + 3 * step).tolist())
 
-    rows = rl_rows({RAW: [looks(g) for g in (0.0, 0.2, 0.1)], DENOISED: [looks(0.5)] * 3})
-    last = pick(rows, arm=DENOISED, step=9)
-    assert last["gold"]["value"] == 0.5
-    assert last["minus_raw"]["value"] == pytest.approx(0.4)
-    assert last["minus_raw"]["low"] > 0.1
-    assert pick(rows, arm=RAW, step=9)["gold_per_seed"] == [0.0, 0.2, 0.1]
-    assert "minus_raw" not in pick(rows, arm=RAW, step=9)
+
+def test_looks_are_changes_since_the_first_in_the_unit_of_the_pool():
+    runs = [[look(0, 0.0, 0.0, start=s), look(9, 0.5, g, start=s)] for s, g in ((1, 0.2), (2, 0.4))]
+    rows = rl_report({RAW: runs}, gold_std=2.0)["rl"]
+    last = pick(rows, arm=RAW, step=9)
+    assert last["gold_per_seed"] == pytest.approx([0.1, 0.2])
+    assert last["proxy_per_seed"] == pytest.approx([27.0, 27.0])
+    assert last["kl_per_seed"] == [0.5, 0.5]
+
+
+def test_policies_are_compared_at_equal_kl():
+    fast = [look(0, 0.0, 0.0), look(4, 1.0, 1.0), look(8, 2.0, 0.0)]
+    slow = [look(0, 0.0, 0.0), look(4, 0.5, 0.5), look(8, 1.0, 1.0)]
+    found = rl_report({RAW: [fast] * 3, DENOISED: [slow] * 3}, gold_std=1.0)["rl_figures"]
+    end, late = (pick(found, arm=DENOISED, figure=name) for name in (END, LATE))
+    assert end["kl"] == 1.0
+    assert end["minus_raw"]["value"] == pytest.approx(0.0)  # at equal steps: -0.5 and +1
+    assert late["value"]["value"] == pytest.approx(0.5)
+    assert pick(found, arm=RAW, figure=LATE)["value"]["value"] == pytest.approx(0.5)
+    assert "minus_raw" not in pick(found, arm=RAW, figure=END)
+
+
+def test_a_kl_is_that_of_the_first_time_it_is_reached():
+    back = [look(0, 0.0, 0.0), look(4, 1.0, 1.0), look(8, 0.8, -5.0)]
+    (end, _) = rl_report({RAW: [back]}, gold_std=1.0)["rl_figures"]
+    assert end["kl"] == 1.0
+    assert end["value"]["value"] == pytest.approx(1.0)
 
 
 def test_scores_that_do_not_fit_are_refused(pool, scores):

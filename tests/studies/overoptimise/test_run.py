@@ -68,7 +68,7 @@ class Reinforcing:
     def __call__(self, task):
         assert (task.proxy / "model.safetensors").is_file()
         self.tasks.append(task)
-        return [Look(step, 0.1 * step, 0.5 * step, float(step)) for step in STEPS]
+        return [Look(step, 0.1 * step, [0.5 * step] * 3, [float(step)] * 3) for step in STEPS]
 
 
 @pytest.fixture(scope="module")
@@ -238,7 +238,10 @@ def test_the_rl_run_gets_the_proxies_that_were_fixed(report, plan, site, reinfor
     assert len({task.proxy for task in tasks}) == len({task.folder for task in tasks}) == 2
     assert all(task.folder.parent == site.run / RL for task in tasks)
     assert [row["arm"] for row in report["rl"]] == [RAW, RAW, COMBINED, COMBINED]
-    assert pick(report["rl"], arm=RAW, step=1)["gold_per_seed"] == [0.5]
+    assert pick(report["rl"], arm=RAW, step=1)["proxy_per_seed"] == [1.0]
+    (per_seed,) = pick(report["rl"], arm=RAW, step=1)["gold_per_seed"]
+    assert per_seed > 0
+    assert {row["kl"] for row in report["rl_figures"]} == {0.1}
 
 
 def test_seeds_are_added_to_what_is_kept(report, plan, site, small_data):
@@ -290,6 +293,8 @@ def test_a_plan_needs_raw_and_known_arms():
         OverPlan(arms=("oracle",))
     with pytest.raises(ValueError, match=r"rl\.arms are warm"):
         OverPlan(arms=(RAW,), rl=RLPlan(arms=("warm",)))
+    with pytest.raises(ValueError, match="ensemble, which is no single model"):
+        OverPlan(rl=RLPlan(arms=(RAW, ENSEMBLE)))
 
 
 def test_arms_with_the_same_labels_start_from_one_probe(report, plan, site, small_data):

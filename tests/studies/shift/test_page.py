@@ -19,7 +19,7 @@ from tamis.studies.shift.figures import build_report
 from tamis.studies.shift.measures import OUT, SCORE
 from tamis.studies.shift.page import shift_sections
 
-SEEDS = (0, 1, 2)
+SEEDS = (0, 1, 2, 3, 4)
 
 
 def made_report(**accuracy):
@@ -90,7 +90,7 @@ def test_every_method_has_a_row(sections):
     plain, swav, _, combined, longer, _ = methods[1]
     assert plain[3:6] == ["–", "–", "–"]
     assert swav[3].startswith("−")
-    assert (swav[5], combined[5]) == ("0 of 3", "3 of 3")
+    assert (swav[5], combined[5]) == ("0 of 5", "5 of 5")
     assert longer[1].startswith("25.0% [")
     assert methods[0][6] == "spread, best of 4"
     assert {len(row) for row in methods[1]} == {len(methods[0])}
@@ -118,7 +118,7 @@ def test_what_did_not_help_is_named(sections):
     below, unsure = sections[2].blocks
     assert isinstance(below, Bullets)
     assert [item.split(":")[0] for item in below.items] == ["SwAV"]
-    assert "above plain training under 0 of 3 seeds" in below.items[0]
+    assert "above plain training under 0 of 5 seeds" in below.items[0]
     assert [item.split(":")[0] for item in unsure.items] == ["MetaRM"]
 
 
@@ -160,7 +160,7 @@ def test_methods_and_levels_are_explained(written):
         f"2 data sets ({HELPFUL}, code)",
         "best of 4 (0.64)",
         "Spread and gold order, temperature 0.7",
-        "Tier quick, 3 seeds",
+        "Tier quick, 5 seeds",
     ):
         assert words in written.text
     assert len(LEVELS) == written.text.count("Spread and gold order, ")

@@ -73,12 +73,15 @@ def reinforce(
     seed: int,
     work: Path,
     out: Path,
+    held_out: Sequence[Conversation] = (),
 ) -> dict[str, Any]:
     """Train a policy, write it to ``out`` with ``watch.jsonl`` beside it, and return the report.
 
-    A run that was killed goes on from the last complete checkpoint in ``work``, with the same final
-    weights bit for bit (on one kind of hardware, with one number of threads and processes, and with
-    answers that are not vLLM's). Several processes call this with the same arguments.
+    ``held_out`` are prompts to look at, beside those that ``reward.held_out`` takes from the
+    prompts. A run that was killed goes on from the last complete checkpoint in ``work``, with the
+    same final weights bit for bit (on one kind of hardware, with one number of threads and
+    processes, and with answers that are not vLLM's). Several processes call this with the same
+    arguments.
 
     Raises:
         ConfigError: a model cannot be loaded, settings contradict each other or what the model
@@ -90,7 +93,9 @@ def reinforce(
     check_weights(policy, config.fit.lora)
     model, tokenizer = load_policy(policy)
     use_fast_backward(model)
-    material = _material(prompts, tokenizer, reward=reward, config=config, seed=seed)
+    material = _material(
+        prompts, tokenizer, reward=reward, config=config, seed=seed, held_out=held_out
+    )
     _check_context(model.config, longest=material.longest, config=config)
     looks = None if material.held_out is None else reward.every
     arguments = rl_arguments(
@@ -176,24 +181,26 @@ def _material(
     reward: RewardConfig,
     config: RLConfig,
     seed: int,
+    held_out: Sequence[Conversation] = (),
 ) -> Material:
-    lengths = [_num_tokens(tokenizer, prompt) for prompt in prompts]
+    everything = [*prompts, *held_out]
+    lengths = [_num_tokens(tokenizer, prompt) for prompt in everything]
     fits = [number for number, n in enumerate(lengths) if n <= config.max_prompt_tokens]
-    left_out = Counter({"too long": len(prompts) - len(fits)})
-    if len(fits) <= reward.held_out:
+    left_out = Counter({"too long": len(everything) - len(fits)})
+    fitting = [{"prompt": plain_turns(everything[n]), "number": n} for n in fits]
+    rows = fitting[: sum(n < len(prompts) for n in fits)]
+    if len(rows) <= reward.held_out:
         raise DataError(
-            f"{len(fits)} of {len(prompts)} prompts have at most {config.max_prompt_tokens} tokens "
+            f"{len(rows)} of {len(prompts)} prompts have at most {config.max_prompt_tokens} tokens "
             f"and {reward.held_out} are to be held out; expected more"
         )
-    rows = [{"prompt": plain_turns(prompts[number]), "number": number} for number in fits]
     drawn = np.random.default_rng([seed, len(rows)]).permutation(len(rows))
-    held_out, training = np.sort(drawn[: reward.held_out]), np.sort(drawn[reward.held_out :])
+    training = np.sort(drawn[reward.held_out :])
+    looked_at = [rows[i] for i in np.sort(drawn[: reward.held_out])] + fitting[len(rows) :]
     order = order_of(config, num_prompts=len(training), seed=seed)
     return Material(
         Dataset.from_list([{**rows[i], "held_out": False} for i in training]).select(order),
-        Dataset.from_list([{**rows[i], "held_out": True} for i in held_out])
-        if len(held_out)
-        else None,
+        Dataset.from_list([{**row, "held_out": True} for row in looked_at]) if looked_at else None,
         len(training),
         max(lengths[number] for number in fits),
         left_out,

@@ -217,7 +217,11 @@ def _held_out_line(metrics: dict[str, Any], noted: Noted, *, step: int, seed: in
         for name, values_N in means.items()
     }
     logs = {name.removeprefix("eval_"): value for name, value in metrics.items()}
-    return {"kind": "held_out", "step": step, **_common(logs, once), **intervals}
+    each = {
+        name: None if values_N is None else values_N.tolist() for name, values_N in means.items()
+    }
+    line: Line = {"kind": "held_out", "step": step, **_common(logs, once), **intervals}
+    return line | {"by_prompt": {"number": once.number_N.tolist(), **each}}
 
 
 def _common(logs: dict[str, Any], noted: Noted | None) -> Line:

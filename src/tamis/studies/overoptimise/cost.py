@@ -68,7 +68,7 @@ def over_seconds(material: Material, plan: OverPlan) -> dict[str, float]:
     }
     if plan.rl is not None:
         runs = len(plan.seeds) * len(plan.rl.arms)
-        run_s = plan.rl.steps * plan.rl.max_new_tokens * RL_TOKEN_S
+        run_s = plan.rl.steps * pools.max_new_tokens * RL_TOKEN_S
         seconds["reinforcement learning"] = runs * (run_s + 3 * pass_s)
     return seconds
 

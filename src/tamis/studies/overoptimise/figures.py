@@ -133,6 +133,10 @@ def results_table(report: Mapping[str, Any]) -> pa.Table:
         for row in report["rl"]
         for measure in ("kl", GOLD, PROXY)
     ]
+    rows += [
+        ("rl at equal KL", row["arm"], row["figure"], None, row["per_seed"])
+        for row in report.get("rl_figures", ())
+    ]
     names = ("part", "arm", "measure", "n", "seed", "value")
     return pa.Table.from_pylist(
         [

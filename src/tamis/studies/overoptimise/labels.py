@@ -33,15 +33,21 @@ DENOISE = DenoiseConfig(policy="auto")
 
 @dataclass(frozen=True, slots=True)
 class Labelled:
-    """Training pairs as they are labelled, and what each is worth."""
+    """Training pairs as they are labelled, what each is worth, and the share believed wrong."""
 
     pairs: Sequence[Pair]
     verdicts: Sequence[Verdict]
+    noise_rate: float | None = None
 
     def weight_on(self, wrong_N: Bools) -> float:
         """Return the share of the weight that lies on these pairs."""
         weight_N = np.array([verdict.weight for verdict in self.verdicts])
         return float(weight_N[wrong_N].sum() / weight_N.sum())
+
+    def largest_change(self) -> float:
+        """Return the largest change of a weight or of a target, from 1."""
+        told = [(verdict.weight, verdict.target) for verdict in self.verdicts]
+        return float(np.abs(np.array(told, np.float64) - 1.0).max())
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +84,7 @@ class Labeller:
         ]
         if kind == "given":
             return Labelled(pairs, [Verdict(pair.id) for pair in pairs])
-        return Labelled(pairs, self._denoised(pairs, drawn, seed=seed))
+        return self._denoised(pairs, drawn, seed=seed)
 
     def drawn(self, seed: int) -> Drawn:
         """Return which labels are wrong under a seed."""
@@ -87,14 +93,15 @@ class Labeller:
         bench = Bench("answers", self.truth, (), {}, margins, {})
         return draw(noise, bench, seed=seed)
 
-    def _denoised(self, pairs: Sequence[Pair], drawn: Drawn, *, seed: int) -> list[Verdict]:
+    def _denoised(self, pairs: Sequence[Pair], drawn: Drawn, *, seed: int) -> Labelled:
         ballots = cast_vote(pairs, self.diff_ND * drawn.signs(), vote=self.plan.vote, seed=seed)
         summary = summarise(ballots.headline_NK)
         found = estimate(pairs, mean_N=summary.mean_N, trusted=None, seed=seed)
         wrong_N = None if found is None else found.wrong.wrong_N
         strength = Strength(summary.mean_N, summary.std_N, wrong_N)
         decision: Decision = plugins.load("denoise", DENOISE.policy)(strength, config=DENOISE)
-        return to_verdicts([pair.id for pair in pairs], decision)
+        verdicts = to_verdicts([pair.id for pair in pairs], decision)
+        return Labelled(pairs, verdicts, None if found is None else found.wrong.noise_rate)
 
 
 def _blind(pair: Pair) -> Pair:

@@ -248,11 +248,20 @@ def _figure_table(report: Report) -> Table:
 
 def _label_table(report: Report) -> Table:
     rows = tuple(
-        (row["labels"], ", ".join(percent(value) for value in row["weight_on_wrong"]))
+        (
+            row["labels"],
+            ", ".join(f"{value:.2%}" for value in row["weight_on_wrong"]),
+            ", ".join(NOTHING if rate is None else percent(rate) for rate in row["noise_rate"]),
+            ", ".join(percent(value) for value in row["largest_change"]),
+        )
         for row in report["labels"]
     )
-    header = ("labels", "by seed")
-    return Table("Share of the weight in training that lies on wrong labels", header, rows)
+    header = ("labels", "weight on wrong labels", "believed wrong", "largest change")
+    caption = (
+        "Labels, by seed: the share of the weight in training that lies on wrong ones, the share "
+        "that the vote believes wrong, and the largest change of a weight or target"
+    )
+    return Table(caption, header, rows)
 
 
 def _value(row: Row) -> str:

@@ -21,6 +21,7 @@ POLICY, GOLD, PROXY = "SmolLM2 (policy)", "SmolLM2, 8 layers (gold)", "MiniLM (p
 PROXY_TOKENS = 192  # a short question and the longest answer
 LEAST_SEEDS, FULL_SEEDS = 3, 5
 RL_ARMS = (RAW, COMBINED)
+SINGLE = ("one", "average")
 
 
 class PoolPlan(Config):
@@ -44,10 +45,8 @@ class RLPlan(Config):
     """A short run of GRPO against some of the proxies."""
 
     arms: tuple[str, ...] = Field(description="proxies that reward a policy")
-    steps: int = Field(40, ge=1, description="optimiser steps")
-    every: int = Field(10, ge=1, description="steps between two looks at held-out prompts")
-    held_out: int = Field(48, ge=2, description="prompts of a look, which are not trained on")
-    max_new_tokens: int = Field(96, ge=1, description="tokens of an answer at most")
+    steps: int = Field(30, ge=1, description="optimiser steps")
+    every: int = Field(6, ge=1, description="steps between two looks at held-out prompts")
     batch_size: int = Field(16, ge=2, description="answers of a step")
     num_generations: int = Field(4, ge=2, description="answers to each prompt")
     learning_rate: float = Field(1e-4, gt=0, description="of LoRA adapters of rank 16")
@@ -105,6 +104,11 @@ class OverPlan(Config):
             raise ValueError(f"arms are {', '.join(self.arms)}; expected raw, and known others")
         if self.rl is not None and not set(self.rl.arms) <= set(self.arms):
             raise ValueError(f"rl.arms are {', '.join(self.rl.arms)}; expected some of the arms")
+        several = [n for n in (self.rl.arms if self.rl else ()) if ARMS[n].how not in SINGLE]
+        if several:
+            raise ValueError(
+                f"rl.arms has {several[0]}, which is no single model; a policy needs one"
+            )
         return self
 
 

@@ -35,16 +35,18 @@ class Reinforcer:
 
     Attributes:
         policy: where it starts.
-        prompts: to train on and to hold out.
+        prompts: to train on.
+        held_out: to look at.
         gold: only watches.
-        gold_std: the gold that counts as 1.
+        max_new_tokens: tokens of an answer at most.
         plan: of the runs.
     """
 
     policy: ModelConfig
     prompts: Sequence[Conversation]
+    held_out: Sequence[Conversation]
     gold: Judge
-    gold_std: float
+    max_new_tokens: int
     plan: RLPlan
 
     def __call__(self, task: RLTask) -> list[Look]:
@@ -56,9 +58,7 @@ class Reinforcer:
         path = task.folder / LOOKS
         if not path.is_file():
             out = task.folder / "out"
-            reward = RewardConfig(
-                scorers=(str(task.proxy),), held_out=self.plan.held_out, every=self.plan.every
-            )
+            reward = RewardConfig(scorers=(str(task.proxy),), every=self.plan.every)
             reinforce(
                 self.prompts,
                 policy=self.policy,
@@ -68,8 +68,9 @@ class Reinforcer:
                 seed=task.seed,
                 work=task.folder / "work",
                 out=out,
+                held_out=self.held_out,
             )
-            looks = looks_of(read_lines(out / WATCH), gold_std=self.gold_std)
+            looks = looks_of(read_lines(out / WATCH))
             write_json(path, [asdict(look) for look in looks])
             for folder in (out, task.folder / "work"):  # gigabytes that nobody reads again
                 shutil.rmtree(folder, ignore_errors=True)
@@ -87,7 +88,7 @@ class Reinforcer:
         return RLConfig(
             fit=fit,
             num_generations=plan.num_generations,
-            max_new_tokens=self.plan.max_new_tokens,
+            max_new_tokens=self.max_new_tokens,
             kl_coefficient=0.0,
         )
 

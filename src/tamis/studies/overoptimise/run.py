@@ -9,6 +9,7 @@ Shape legend: S seeds, P prompts, K answers to each.
 from __future__ import annotations
 
 import hashlib
+import json
 import math
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -17,24 +18,27 @@ from typing import Any
 
 import numpy as np
 
+from tamis.data.build import prompt_hash
 from tamis.metrics import length_delta, pair_credit
 from tamis.policy.sampling.responses import texts_of
 from tamis.runs import progress
 from tamis.studies.judges import Judge
 from tamis.studies.noise import Site
-from tamis.studies.overoptimise.arms import RAW, Arm, arm_of
+from tamis.studies.outcome import model_identity
+from tamis.studies.overoptimise.arms import RAW, arm_of
 from tamis.studies.overoptimise.cells import Lab, distinct_arms
 from tamis.studies.overoptimise.curves import ordered_share
 from tamis.studies.overoptimise.figures import best_of_report
-from tamis.studies.overoptimise.looks import Reinforce, RLTask, rl_rows
+from tamis.studies.overoptimise.looks import Reinforce, RLTask, rl_report
 from tamis.studies.overoptimise.material import Material, prompts_of, read_over
-from tamis.studies.overoptimise.plan import POLICY, OverPlan, RLPlan
+from tamis.studies.overoptimise.plan import POLICY, OverPlan
 from tamis.studies.overoptimise.pools import Pools
 from tamis.studies.overoptimise.ready import ready
 from tamis.studies.workers import Work, Workers
 from tamis.types import Pair
 
 RL = "rl"
+RL_FORM = 2  # raised where looks of an earlier version would be wrong
 
 
 def run_over_study(
@@ -50,9 +54,9 @@ def run_over_study(
         work = Work.of(plan, site)
         _compute(lab, work, workers=workers)
         if plan.rl is not None and reinforcing is None:
-            reinforcing = _reinforcer(plan.rl, material, gold=gold, pools=pools, site=site)
+            reinforcing = _reinforcer(plan, material, gold=gold, site=site)
             if workers.num > 1:
-                _reinforce_apart(work, plan.rl, reinforcing, workers=workers)
+                _reinforce_apart(work, reinforcing, pools, workers=workers)
     accuracy = [_gold_row(name, pairs, gold) for name, pairs in material.gold_test.items()]
     scores = {
         name: np.stack([lab.scores(arm_of(name), seed=seed) for seed in plan.seeds])
@@ -73,7 +77,7 @@ def run_over_study(
         "gold": accuracy,
         "labels": _label_rows(lab, plan),
         **best_of_report(arms, scores, gold_PK=pools.gold_PK),
-        "rl": [] if reinforcing is None else _rl(lab, plan, site=site, reinforcing=reinforcing),
+        **_rl(lab, work, pools, reinforcing=reinforcing),
         "notes": _notes(plan, pools=pools, truth=truth),
     }
 
@@ -130,67 +134,91 @@ def _gold_row(name: str, pairs: Sequence[Pair], gold: Judge) -> dict[str, Any]:
 
 
 def _label_rows(lab: Lab, plan: OverPlan) -> list[dict[str, Any]]:
-    """Tell which share of the weight in training lies on wrong labels, before and after."""
+    """Tell what denoising did: the weight on wrong labels, and how far it moved what was given."""
     rows = []
     for kind in ("given", "denoised"):
-        on_wrong = [
-            lab.labeller.labels(kind, seed=seed).weight_on(lab.labeller.drawn(seed).wrong_N)
-            for seed in plan.seeds
-        ]
-        rows.append({"labels": kind, "weight_on_wrong": on_wrong})
+        told = [lab.labeller.labels(kind, seed=seed) for seed in plan.seeds]
+        wrong = [lab.labeller.drawn(seed).wrong_N for seed in plan.seeds]
+        row = {
+            "labels": kind,
+            "weight_on_wrong": [one.weight_on(of) for one, of in zip(told, wrong, strict=True)],
+            "noise_rate": [one.noise_rate for one in told],
+            "largest_change": [one.largest_change() for one in told],
+        }
+        rows.append(row)
     return rows
 
 
-def _reinforcer(
-    rl: RLPlan, material: Material, *, gold: Judge, pools: Pools, site: Site
-) -> Reinforce:
-    """Return what runs one RL run, on all prompts but those that it holds out."""
+def _reinforcer(plan: OverPlan, material: Material, *, gold: Judge, site: Site) -> Reinforce:
+    """Return what runs one RL run: on the prompts of training and of MetaRM, never on others."""
     from tamis.studies.overoptimise.rl import Reinforcer  # needs TRL, which best of n does not
 
+    assert plan.rl is not None
     return Reinforcer(
         policy=site.models[POLICY].model_copy(update={"dtype": "float32"}),
-        prompts=prompts_of([*material.train, *material.held_out, *material.meta]),
+        prompts=prompts_of([*material.train, *material.meta]),
+        held_out=prompts_of(material.held_out),
         gold=gold,
-        gold_std=pools.gold_std,
-        plan=rl,
+        max_new_tokens=plan.pools.max_new_tokens,
+        plan=plan.rl,
     )
 
 
-def _rl(lab: Lab, plan: OverPlan, *, site: Site, reinforcing: Reinforce) -> list[dict[str, Any]]:
-    if plan.rl is None:
-        return []
+def _rl(
+    lab: Lab, work: Work[OverPlan], pools: Pools, *, reinforcing: Reinforce | None
+) -> dict[str, list[dict[str, Any]]]:
+    plan = work.plan
+    if plan.rl is None or reinforcing is None:
+        return {"rl": [], "rl_figures": []}
     names = sorted(plan.rl.arms, key=lambda name: name != RAW)  # what others are held against
     looks: dict[str, list[Any]] = {name: [] for name in names}
+    identity = _rl_identity(work, pools)
     with progress("reinforcement learning", total=len(names) * len(plan.seeds)) as advance:
         for seed in plan.seeds:
             for name in names:
-                task = _rl_task(lab, arm_of(name), seed=seed, rl=plan.rl, run=site.run)
+                task = _rl_task(lab, (seed, name), folder=work.run / RL, identity=identity)
                 looks[name].append(reinforcing(task))
                 advance(1)
             lab.forget(seed=seed)
-    return rl_rows(looks)
+    return dict(rl_report(looks, gold_std=pools.gold_std))
 
 
-def _rl_task(lab: Lab, arm: Arm, *, seed: int, rl: RLPlan, run: Path) -> RLTask:
+def _rl_identity(work: Work[OverPlan], pools: Pools) -> str:
+    """Return a hash of what all runs depend on beside proxy and seed."""
+    answered = [*pools.train, *pools.meta, *pools.held_out]
+    told = {
+        "form": RL_FORM,
+        "plan": None if work.plan.rl is None else work.plan.rl.model_dump(mode="json"),
+        "max_new_tokens": work.plan.pools.max_new_tokens,
+        "policy": model_identity(work.models[POLICY]),
+        "prompts": [prompt_hash(one.prompt) for one in answered],
+        "gold": [np.round(gold_PK, 3).tolist() for gold_PK in (pools.train_gold_PK, pools.gold_PK)],
+    }
+    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def _rl_task(lab: Lab, cell: tuple[int, str], *, folder: Path, identity: str) -> RLTask:
     """Return what one run is given; its proxy is trained for it."""
-    proxy = lab.checkpoint(arm, seed=seed)
-    settings = hashlib.sha256(rl.model_dump_json().encode()).hexdigest()[:12]
-    return RLTask(proxy, seed, run / RL / f"{proxy.stem}-{settings}")
+    seed, name = cell
+    proxy = lab.checkpoint(arm_of(name), seed=seed)
+    return RLTask(proxy, seed, folder / f"{proxy.stem}-{identity}")
 
 
 def _reinforce_apart(
-    work: Work[OverPlan], rl: RLPlan, reinforcing: Reinforce, *, workers: Workers
+    work: Work[OverPlan], reinforcing: Reinforce, pools: Pools, *, workers: Workers
 ) -> None:
     """Let processes do the runs, whose looks are kept."""
-    cells = [(seed, name) for seed in work.plan.seeds for name in rl.arms]
+    arms = () if work.plan.rl is None else work.plan.rl.arms
+    cells = [(seed, name) for seed in work.plan.seeds for name in arms]
+    one = partial(_reinforce, work, reinforcing, _rl_identity(work, pools))
     with progress("reinforcement learning", total=len(cells)) as advance:
-        workers.each(partial(_reinforce, work, reinforcing), cells, advance=advance)
+        workers.each(one, cells, advance=advance)
 
 
-def _reinforce(work: Work[OverPlan], reinforcing: Reinforce, cell: tuple[int, str]) -> None:
-    (seed, name), rl = cell, work.plan.rl
-    assert rl is not None  # else there are no cells
-    reinforcing(_rl_task(_lab(work), arm_of(name), seed=seed, rl=rl, run=work.run))
+def _reinforce(
+    work: Work[OverPlan], reinforcing: Reinforce, identity: str, cell: tuple[int, str]
+) -> None:
+    reinforcing(_rl_task(_lab(work), cell, folder=work.run / RL, identity=identity))
 
 
 def _notes(plan: OverPlan, *, pools: Pools, truth: Sequence[Pair]) -> list[str]:

@@ -7,11 +7,12 @@ from typing import Any
 
 from tamis.report.numbers import number_interval, percent
 from tamis.studies.noise_figures import as_interval
-from tamis.studies.overoptimise.arms import RAW
+from tamis.studies.overoptimise.arms import ARMS, RAW
 from tamis.studies.overoptimise.curves import END, LATE, LOST, early_place
 from tamis.studies.overoptimise.verdicts import REMEDY, with_effect
 from tamis.studies.wanted import ALPHA, p_in_words, pick
 
+UNMOVED = 0.05  # a largest change of a weight or target below which labels are as they were
 NOISES = {
     "longer": "those where the worse answer is much longer first",
     "uniform": "any of them",
@@ -61,7 +62,7 @@ def lead(report: Report) -> str:
         + (f", and {_some(report, below)} with less" if below else "")
         + f" (p below {ALPHA} after Holm's correction).",
     ]
-    return " ".join(said)
+    return " ".join([*said, unmoved(report)]).strip()
 
 
 def sentences(report: Report) -> list[str]:
@@ -85,6 +86,23 @@ def sentences(report: Report) -> list[str]:
                 f"{report['sizes'][-1]}, {_change(end)} against raw labels; late gain {_own(late)}."
             )
     return found
+
+
+def unmoved(report: Report) -> str:
+    """Return what has to be known of denoised labels that are those that were given, or nothing."""
+    row = pick(report["labels"], labels="denoised")
+    arms = [arm["name"] for arm in report["arms"] if ARMS[arm["name"]].labels == "denoised"]
+    if not row or not arms or max(row["largest_change"]) >= UNMOVED:
+        return ""
+    rates = [rate for rate in row["noise_rate"] if rate is not None]
+    believed = f"at most {percent(max(rates))}" if rates else "none"
+    titles = " and ".join(title_of(report, arm) for arm in arms)
+    return (
+        f"The vote finds no wrong labels ({believed} by its own estimate, where "
+        f"{percent(report['wrong_frac'])} are): it turns none and changes no weight by more than "
+        f"{percent(max(row['largest_change']))}. So what {titles} are trained on is as good as raw "
+        "labels, and what they differ by from the same training without the vote is chance."
+    )
 
 
 def how_in_words(report: Report) -> str:
