@@ -83,10 +83,14 @@ class Judge:
 
     def accuracy(self, pairs: Sequence[Pair]) -> float:
         """Return the share of pairs whose chosen side has the higher reward; a tie is a half."""
+        return float(self.credit(pairs).mean())
+
+    def credit(self, pairs: Sequence[Pair]) -> Floats:
+        """Return 1 for each pair whose chosen side has the higher reward, 0.5 for a tie [N]."""
         diff_NLD = frozen_differences(pairs, model=self.model, cache=self.cache)
         log_N2 = np.array([[_log_length(p.chosen), _log_length(p.rejected)] for p in pairs])
         gap_N = self._of_features(diff_NLD) - self.length_slope * (log_N2[:, 0] - log_N2[:, 1])
-        return float(pair_credit(gap_N).mean())
+        return pair_credit(gap_N)
 
     def _of_features(self, features_ULD: Features) -> Floats:
         flat_UD = flatten(features_ULD, scale_L=self.scale_L)

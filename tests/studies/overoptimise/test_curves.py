@@ -7,7 +7,6 @@ from tamis.studies.overoptimise.curves import (
     AREA,
     BETA,
     END,
-    GAP,
     HIGHEST,
     LATE,
     LOST,
@@ -16,6 +15,7 @@ from tamis.studies.overoptimise.curves import (
     best_of_curves,
     early_place,
     figures_of,
+    mean_curves,
     peak_sizes,
 )
 from tamis.studies.overoptimise.pools import standardised
@@ -54,7 +54,6 @@ def test_gold_itself_never_loses_gold(lengths):
     found = values(curves)
     assert found[LOST] == 0.0
     assert found[LATE] > 0.5
-    assert found[GAP] == pytest.approx(0.0, abs=1e-12)
     assert found[ORDER] == 1.0
     assert found[HIGHEST] == pytest.approx(found[END])
     assert peak_sizes(curves) == {"peak": 64, "peak_per_seed": [64, 64]}
@@ -69,7 +68,15 @@ def test_a_proxy_that_is_length_is_over_optimised_where_gold_wants_enough(length
     assert found[LOST] > -found[LATE] - 1e-9  # the peak is at least as high as the middle
     assert found[HIGHEST] == pytest.approx(found[END] + found[LOST])
     assert found[BETA] > 0
-    assert found[GAP] > 1.0
+
+
+def test_one_of_several_models_has_the_mean_of_their_curves(lengths):
+    gold_PK = standardised(lengths)
+    good, bad = (best_of_curves(sign * lengths[None], gold_PK) for sign in (1, -1))
+    mean = mean_curves([good, bad, good])
+    assert mean.sizes == good.sizes
+    np.testing.assert_allclose(mean.gold_SPJ, (2 * good.gold_SPJ + bad.gold_SPJ) / 3)
+    assert mean.order_SP.max() == pytest.approx(2 / 3)
 
 
 def test_the_published_form_is_found_again():

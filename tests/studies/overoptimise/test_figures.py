@@ -16,7 +16,7 @@ from tamis.studies.overoptimise.arms import (
     WARM,
     arm_of,
 )
-from tamis.studies.overoptimise.curves import END, GOLD, LATE, LOST, PROXY
+from tamis.studies.overoptimise.curves import END, GOLD, LATE, LOST, PEAKS, PROXY
 from tamis.studies.overoptimise.figures import best_of_report, results_table
 from tamis.studies.overoptimise.looks import Look, rl_report
 from tamis.studies.overoptimise.pools import standardised
@@ -59,7 +59,9 @@ def report(pool, scores):
 
 def test_every_arm_is_held_against_raw_on_the_same_answers(report):
     assert json.loads(json.dumps(report, allow_nan=False)) == report
-    same = [row for row in report["figures"] if row["arm"] == METARM]
+    of_metarm = [row for row in report["figures"] if row["arm"] == METARM]
+    same = [row for row in of_metarm if row["figure"] not in PEAKS]
+    assert len(same) == len(of_metarm) - len(PEAKS)
     assert {(row["minus_raw"]["value"], row["p"], row["p_holm"]) for row in same} == {(0, 1, 1)}
     better = pick(report["figures"], arm=DENOISED, figure=END)
     raw = pick(report["figures"], arm=RAW, figure=END)
@@ -68,6 +70,26 @@ def test_every_arm_is_held_against_raw_on_the_same_answers(report):
     assert better["minus_raw"]["low"] > 0
     assert better["num_above"] == SEEDS
     assert "minus_raw" not in raw
+
+
+def test_what_is_no_mean_is_compared_with_nothing(report):
+    for row in report["figures"]:
+        assert ("minus_raw" in row) == (row["arm"] != RAW and row["figure"] not in PEAKS)
+        if row["figure"] == LOST:
+            assert 0 <= row["value"]["low"] <= row["value"]["high"]
+
+
+def test_several_models_of_an_arm_are_averaged(pool, scores):
+    gold_PK = pool[1]
+    arms = [arm_of(RAW), arm_of(MEMBER)]
+    both = np.stack([scores[RAW], scores[DENOISED]])
+    found = best_of_report(arms, {RAW: scores[RAW], MEMBER: both}, gold_PK=gold_PK)
+    alone = best_of_report(
+        [arm_of(RAW), arm_of(DENOISED)], {n: scores[n] for n in (RAW, DENOISED)}, gold_PK=gold_PK
+    )
+    raw, denoised = (pick(alone["figures"], arm=arm, figure=END) for arm in (RAW, DENOISED))
+    mean = np.mean([raw["per_seed"], denoised["per_seed"]], axis=0)
+    assert pick(found["figures"], arm=MEMBER, figure=END)["per_seed"] == pytest.approx(mean)
 
 
 def test_holm_is_over_the_remedies_alone(report):

@@ -20,6 +20,7 @@ from tamis.studies.overoptimise.pools import standardised
 from tamis.studies.overoptimise.words import lead, sentences
 from tamis.studies.present import as_markdown, terminal_tables
 
+RIGHT = {"value": 0.61, "low": 0.5, "high": 0.7, "num_items": 40}
 SEEDS = tuple(range(8))
 LENGTH_PK = np.random.default_rng(0).normal(size=(30, 32))
 OVER = standardised(-((LENGTH_PK - 0.8) ** 2))  # more is worse in the end
@@ -44,7 +45,7 @@ def made_report(gold_PK, proxies, *, looks=None):
         "noise": "uniform",
         "wrong_frac": 0.25,
         "arms": [{"name": a.name, "title": a.title, "what": a.what, "kind": a.kind} for a in arms],
-        "gold": [{"data": "HH-RLHF", "num_pairs": 40, "accuracy": 0.61, "longer": 0.52}],
+        "gold": [{"data": "HH-RLHF", "num_pairs": 40, "accuracy": RIGHT, "longer": 0.52}],
         "labels": labels_of(0.3),
         **best_of_report(arms, scores, gold_PK=gold_PK),
         **({"rl": []} if looks is None else rl_report(looks, gold_std=1.0)),

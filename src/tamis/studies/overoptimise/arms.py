@@ -37,9 +37,9 @@ class Arm:
         labels: ``given`` ones, some of them wrong; ``denoised``, blind to the truth; ``true`` ones.
         terms: terms of the objective with their settings.
         meta: whether each step is a MetaRM step, with an inner step in the metric of the outer one.
-        how: ``one`` model; of several with rates and head dropouts of their own, the first
-            ``member``, the ``average`` of their weights or the ``lower`` bound, mean - std, of
-            their standardised scores; or the ``length`` of a response.
+        how: ``one`` model; of several with rates and head dropouts of their own, a ``member``
+            (the mean of what each is worth), the ``average`` of their weights or the ``lower``
+            bound, mean - std, of their standardised scores; or the ``length`` of a response.
     """
 
     name: str
@@ -85,7 +85,8 @@ _ARMS = (
     Arm(
         MEMBER,
         "one of three models",
-        "the first of the next three, alone: its rate, order and head dropout are its own",
+        "one of the next three alone, the mean of all three: each has a rate, an order and a head "
+        "dropout of its own",
         "reference",
         how="member",
     ),

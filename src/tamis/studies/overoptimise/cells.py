@@ -83,6 +83,7 @@ class Lab:
     def scores(self, arm: Arm, *, seed: int) -> Floats:
         """Return what the proxy of an arm under a seed says of the held-out answers [P, M].
 
+        Where an arm is one of several models, it is what each of them says [K, P, M].
         The scores of an ensemble's members are standardised, with the mean and the standard
         deviation that each has on answers to training prompts.
 
@@ -94,7 +95,9 @@ class Lab:
             reward_N = np.array([len(text) for text in texts_of(held_out)], np.float64)
         else:
             num, reward_KN = _num_answers(held_out), self._rewards(arm, seed=seed)
-            reward_N = reward_KN[0 if arm.how == "member" else -1, :num]
+            reward_N = reward_KN[-1, :num]
+            if arm.how == "member":
+                return reward_KN[:-1, :num].reshape(len(reward_KN) - 1, len(held_out), -1)
             if arm.how == "lower":
                 members_KN, others_KM = reward_KN[:-1, :num], reward_KN[:-1, num:]
                 reward_N = ensemble_scores(

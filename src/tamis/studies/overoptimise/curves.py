@@ -25,8 +25,12 @@ from tamis.studies.overoptimise.pools import standardised
 
 GOLD, PROXY = "gold", "proxy"
 END, LATE, LOST, HIGHEST = "gold at the end", "late gain", "lost after the peak", "peak gold"
-AREA, GAP, ORDER = "mean gold over KL", "proxy minus gold at the end", "order of two answers"
+AREA, ORDER = "mean gold over KL", "order of two answers"
 ALPHA, BETA = "alpha", "beta"
+PEAKS = (
+    HIGHEST,
+    LOST,
+)  # of a curve's highest point: too high on average, and compared with nothing
 STREAM = 0
 
 Floats = NDArray[np.float64]
@@ -72,6 +76,16 @@ def best_of_curves(scores_SPK: Floats, gold_PK: Floats) -> Curves:
     return Curves(nums, gold_SPJ, proxy_SPJ, order_SP)
 
 
+def mean_curves(several: Sequence[Curves]) -> Curves:
+    """Return what one of several models, drawn at random, is worth: the mean of their curves."""
+    return Curves(
+        several[0].sizes,
+        np.mean([curves.gold_SPJ for curves in several], axis=0),
+        np.mean([curves.proxy_SPJ for curves in several], axis=0),
+        np.mean([curves.order_SP for curves in several], axis=0),
+    )
+
+
 def early_place(nums: Sequence[int]) -> int:
     """Return the place of the n from which the late gain is counted: the middle one.
 
@@ -97,7 +111,6 @@ def figures_of(curves: Curves) -> dict[str, Figure]:
     weight[AREA] = _trapezoid(curves.kl)
     weight[ALPHA], weight[BETA] = _gao(curves.kl)
     found = {name: _mean(gold_SPJ @ weight_J) for name, weight_J in weight.items()}
-    found[GAP] = _mean(curves.proxy_SPJ[..., last] - gold_SPJ[..., last])
     found[ORDER] = _mean(curves.order_SP)
     points = points_of(gold_SPJ)
     found[HIGHEST] = _of_curve(points, lambda curve_J: curve_J.max(axis=-1))

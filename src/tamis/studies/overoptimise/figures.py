@@ -24,11 +24,13 @@ from tamis.studies.overoptimise.curves import (
     END,
     GOLD,
     LATE,
+    PEAKS,
     PROXY,
     Curves,
     Floats,
     best_of_curves,
     figures_of,
+    mean_curves,
     peak_sizes,
     points_of,
 )
@@ -46,14 +48,15 @@ def best_of_report(
 
     Args:
         arms: in the order of tables; the arm ``raw`` is what the others are held against.
-        scores: of the answers of the pool by arm, under each seed [S, P, K].
+        scores: of the answers of the pool by arm, under each seed [S, P, K], or by each of several
+            models [R, S, P, K], whose curves are averaged.
         gold_PK: their standardised gold rewards.
 
     Raises:
         DataError: scores of another shape, or no arm ``raw``.
     """
     _check(arms, scores, gold_PK=gold_PK)
-    curves = {arm.name: best_of_curves(scores[arm.name], gold_PK) for arm in arms}
+    curves = {arm.name: _curves(scores[arm.name], gold_PK=gold_PK) for arm in arms}
     figures = {name: figures_of(curve) for name, curve in curves.items()}
     report: dict[str, Any] = {
         "sizes": list(curves[RAW].sizes),
@@ -66,6 +69,12 @@ def best_of_report(
     }
     report["verdicts"] = verdicts(report)
     return report
+
+
+def _curves(scores: Floats, *, gold_PK: Floats) -> Curves:
+    if scores.ndim == gold_PK.ndim + 1:
+        return best_of_curves(scores, gold_PK)
+    return mean_curves([best_of_curves(scores_SPK, gold_PK) for scores_SPK in scores])
 
 
 def point_rows(arm: str, curve: Curves) -> list[Row]:
@@ -82,13 +91,18 @@ def point_rows(arm: str, curve: Curves) -> list[Row]:
 def figure_rows(arms: Sequence[Arm], figures: Mapping[str, Mapping[str, Figure]]) -> list[Row]:
     """Tell what is read from each curve, and how it differs from that of raw labels.
 
-    ``kind`` says whether an arm is a remedy.
+    ``kind`` says whether an arm is a remedy. What is read from the highest point of a curve has an
+    interval over prompts alone, and is not compared: it is no mean, and cannot be below 0.
     """
     rows = []
     for arm in arms:
         for name, figure in figures[arm.name].items():
             row: Row = {"arm": arm.name, "kind": arm.kind, "figure": name}
-            row |= {"value": asdict(figure.over_items_and_seeds()[0]), **per_seed(figure)}
+            row |= per_seed(figure)
+            if name in PEAKS:
+                rows.append(row | {"value": asdict(figure.over_items())})
+                continue
+            row["value"] = asdict(figure.over_items_and_seeds()[0])
             if arm.name != RAW:
                 change = contrast(figure, figures[RAW][name])
                 row |= {"minus_raw": change["difference"], "num_above": change["num_above"]}
@@ -150,9 +164,9 @@ def results_table(report: Mapping[str, Any]) -> pa.Table:
 def _check(arms: Sequence[Arm], scores: Mapping[str, Floats], *, gold_PK: Floats) -> None:
     if RAW not in [arm.name for arm in arms]:
         raise DataError(f"arms {', '.join(arm.name for arm in arms)}: expected {RAW} among them")
-    num_seeds = len(scores[RAW])
+    num_seeds = np.shape(scores[RAW])[0]
     for arm in arms:
-        seen = np.shape(scores[arm.name])
+        seen = np.shape(scores[arm.name])[-3:]
         if seen != (num_seeds, *gold_PK.shape):
             raise DataError(
                 f"arm {arm.name}: scores of shape {seen}, expected "

@@ -7,7 +7,7 @@ from typing import Any
 
 from tamis.report.blocks import Block, Bullets, Fold, Picture, Section, Table, Text
 from tamis.report.lines import Line, LinePanel, LineStyle, Look, line_panels
-from tamis.report.numbers import number, number_interval, percent
+from tamis.report.numbers import number, number_interval, percent, percent_interval
 from tamis.report.pictures import INK, MUTED, RIGHT, RULE, WRONG
 from tamis.studies.noise_figures import as_interval
 from tamis.studies.overoptimise.arms import (
@@ -27,7 +27,6 @@ from tamis.studies.overoptimise.curves import (
     AREA,
     BETA,
     END,
-    GAP,
     GOLD,
     HIGHEST,
     LATE,
@@ -112,12 +111,12 @@ def _arm_table(report: Report) -> Table:
 
 
 def _shape_table(report: Report) -> Table:
-    """Tell of each arm where its curve is highest, and how far the proxy can be believed."""
+    """Tell of each arm where its curve is highest, and how it orders answers."""
     rows = []
     for arm in report["arms"]:
         of = {"arm": arm["name"]}
-        highest, lost, gap, order = (
-            pick(report["figures"], **of, figure=figure) for figure in (HIGHEST, LOST, GAP, ORDER)
+        highest, lost, order = (
+            pick(report["figures"], **of, figure=figure) for figure in (HIGHEST, LOST, ORDER)
         )
         rows.append(
             (
@@ -125,28 +124,25 @@ def _shape_table(report: Report) -> Table:
                 str(pick(report["peaks"], **of)["peak"]),
                 _value(highest),
                 _value(lost),
-                number(gap["value"]["value"]),
-                percent(order["value"]["value"]),
+                percent_interval(as_interval(order["value"])),
             )
         )
-    header = (
-        "proxy",
-        "n of the peak",
-        "gold there",
-        "lost after it",
-        f"proxy − gold, best of {report['sizes'][-1]}",
-        "order of two answers",
-    )
+    header = ("proxy", "n of the peak", "gold there", "lost after it", "order of two answers")
     caption = (
-        "Where gold is highest, what is lost after that, what the proxy promises beyond it, and "
-        "the share of two answers to a prompt that the proxy ranks as gold does"
+        "Where gold is highest and what is lost after that (intervals over prompts alone), and the "
+        "share of two answers to a prompt that the proxy ranks as gold does"
     )
     return Table(caption, header, tuple(rows))
 
 
 def _gold_table(report: Report) -> Table:
     rows = tuple(
-        (row["data"], f"{row['num_pairs']:,}", percent(row["accuracy"]), percent(row["longer"]))
+        (
+            row["data"],
+            f"{row['num_pairs']:,}",
+            percent_interval(as_interval(row["accuracy"])),
+            percent(row["longer"]),
+        )
         for row in report["gold"]
     )
     header = ("data", "pairs", "gold judge", "always the longer")
@@ -183,11 +179,12 @@ def _gold_picture(report: Report) -> Picture:
 def _proxy_picture(report: Report) -> Picture:
     shown = [arm for arm in report["arms"] if arm["name"] in (RAW, COMBINED, ORACLE)]
     panels = [LinePanel(arm["title"], _both(report, arm["name"]), is_share=False) for arm in shown]
-    seen = "What a proxy believes to gain, and what is gained."
+    seen = "What the best of n gains by the proxy that picks, and by gold."
     style = LineStyle("overoptimise-proxy", seen, "KL from the policy (nats)", x_axis="value")
     reading = (
-        "Proxy rewards are in standard deviations of one answer's, as gold rewards are. The gap "
-        "between the two lines is what the proxy promises and does not hold."
+        "Each reward is in its own standard deviation of one answer's: where the upper line is "
+        "flat, the proxy sees no better answers, whether there are any or not. How far it lies "
+        "above the other says nothing, as the two are distributed differently."
     )
     return Picture(line_panels(panels, style=style), caption=seen, reading=reading)
 
@@ -233,7 +230,7 @@ def _size_table(report: Report, measure: str) -> Table:
 
 def _figure_table(report: Report) -> Table:
     rows = []
-    for figure in (END, LATE, AREA, ALPHA, BETA, HIGHEST, LOST, GAP, ORDER):
+    for figure in (END, LATE, AREA, ALPHA, BETA, HIGHEST, LOST, ORDER):
         for arm in report["arms"]:
             row = pick(report["figures"], arm=arm["name"], figure=figure)
             seeds = NOTHING if "num_above" not in row else f"{row['num_above']}"

@@ -12,6 +12,7 @@ import hashlib
 import json
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from tamis.data.build import prompt_hash
-from tamis.metrics import length_delta, pair_credit
+from tamis.metrics import cluster_bootstrap, cluster_ids, length_delta, pair_credit
 from tamis.policy.sampling.responses import texts_of
 from tamis.runs import progress
 from tamis.studies.judges import Judge
@@ -59,7 +60,7 @@ def run_over_study(
                 _reinforce_apart(work, reinforcing, pools, workers=workers)
     accuracy = [_gold_row(name, pairs, gold) for name, pairs in material.gold_test.items()]
     scores = {
-        name: np.stack([lab.scores(arm_of(name), seed=seed) for seed in plan.seeds])
+        name: np.stack([lab.scores(arm_of(name), seed=seed) for seed in plan.seeds], axis=-3)
         for name in plan.arms
     }
     arms = [arm_of(name) for name in plan.arms]
@@ -125,12 +126,9 @@ def _cell(lab_of: Callable[[], Lab], cell: tuple[int, str]) -> None:
 def _gold_row(name: str, pairs: Sequence[Pair], gold: Judge) -> dict[str, Any]:
     """Tell how often the gold judge is right on pairs it has not seen, and how often the longer."""
     longer = float(pair_credit(length_delta(pairs)).mean())
-    return {
-        "data": name,
-        "num_pairs": len(pairs),
-        "accuracy": gold.accuracy(pairs),
-        "longer": longer,
-    }
+    clusters = cluster_ids([pair.group for pair in pairs])
+    right = cluster_bootstrap(gold.credit(pairs), clusters=clusters, seed=0)
+    return {"data": name, "num_pairs": len(pairs), "accuracy": asdict(right), "longer": longer}
 
 
 def _label_rows(lab: Lab, plan: OverPlan) -> list[dict[str, Any]]:
