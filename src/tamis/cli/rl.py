@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from tamis.cli.extras import needing
 from tamis.cli.options import RunDir, Seed, assigned, run_dir, seed_of
 from tamis.errors import ConfigError
 
@@ -62,8 +63,6 @@ Settings = Annotated[
 Trackers = Annotated[
     list[str] | None, typer.Option(help="tensorboard, trackio or wandb (repeatable).")
 ]
-EXTRA = ("trl",)
-
 # name of the option -> key of the run, of its reward, or of the policy
 KEYS = {
     "method": "method",
@@ -121,14 +120,8 @@ def rl(
     """
     flags = {KEYS[name]: value for name, value in locals().items() if name in KEYS}
 
-    try:
+    with needing("trl", what="reinforcement learning"):
         from tamis.recipes.reinforcing import rl_stage
-    except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] not in EXTRA:
-            raise
-        raise ConfigError(
-            f"reinforcement learning needs {error.name}: pip install 'tamis[trl]'"
-        ) from error
     from tamis.cli.screen import show_path, show_tables, watcher
     from tamis.recipes.stages import REPORT
     from tamis.runs import read_json

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Protocol
 
 import typer
 
+from tamis.cli.extras import needing
 from tamis.cli.options import PrinciplesFile, ensemble_of, override
 from tamis.errors import ConfigError
 
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
         def __call__(self, spec: ServeSpec, *, announce: Callable[[str], None]) -> None:
             """Serve."""
 
-
-EXTRA = frozenset({"fastapi", "prometheus_client", "starlette", "uvicorn"})
 
 Checkpoints = Annotated[
     list[str],
@@ -145,12 +144,8 @@ def _server() -> Serve:
     # a server counts for itself: where it has several processes, it names their directory itself.
     # Before the counters are imported, since they look for it then
     os.environ.pop("PROMETHEUS_MULTIPROC_DIR", None)
-    try:
+    with needing("serve", what="the server"):
         from tamis.serve.run import serve
-    except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] not in EXTRA:
-            raise
-        raise ConfigError(f"the server needs {error.name}: pip install 'tamis[serve]'") from error
     return serve
 
 

@@ -14,12 +14,14 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from tamis.data.build import prompt_hash
+from tamis.errors import ConfigError
 from tamis.metrics import cluster_bootstrap, cluster_ids, length_delta, pair_credit
 from tamis.policy.sampling.responses import texts_of
 from tamis.runs import progress
@@ -48,7 +50,13 @@ def run_over_study(
     """Run all cells and return the report, JSON-safe; see `results_table` for the bare values.
 
     ``reinforcing`` runs one RL run in place of `Reinforcer`.
+
+    Raises:
+        ConfigError: a model cannot be loaded, a training diverged, or TRL is missing where a policy
+            is to be trained.
     """
+    if plan.rl is not None and reinforcing is None and find_spec("trl") is None:
+        raise ConfigError("the run of reinforcement learning needs trl: pip install 'tamis[trl]'")
     with Workers() as workers:
         made = ready(plan, material, site=site, workers=workers)
         lab, gold, pools, truth = made.lab, made.gold, made.pools, made.truth
