@@ -43,6 +43,22 @@ def test_the_best_of_n_is_kept_and_told(tamis, llama, prompts, tmp_path):
     assert "KL" not in alone.out
 
 
+def test_other_settings_of_policy_and_sampling_are_set(tamis, bad, llama, prompts, tmp_path):
+    command = ("sample", prompts, "--out", tmp_path / "out", "--limit", "1")
+    policy = ("--policy", llama.path, "--max-new-tokens", "2", "--temperature", "0")
+    done = tamis(*command, *policy, "--set", "policy.dtype=bfloat16", "--set", "sampling.top_k=5")
+    assert done.code == 0, done.err
+    report = read_json(tmp_path / "out" / "sample" / "report.json")
+    assert report["config"]["sampling"]["top_k"] == 5
+    assert report["config"]["sampling"]["num"] == 1  # greedy
+    stage = read_json(tmp_path / "out" / "sample" / "stage.json")
+    assert "bfloat16" in json.dumps(stage)
+    told = bad(*command, "--endpoint", "http://localhost/v1#m", "--set", "policy.dtype=bfloat16")
+    assert "policy.dtype is set, and no --policy is named" in told
+    assert "nonsense" in bad(*command, *policy, "--set", "policy.nonsense=1")
+    assert "sampling.nothing" in bad(*command, *policy, "--set", "sampling.nothing=1")
+
+
 def test_what_is_wrong_is_said_in_one_line(bad, llama, prompts, tmp_path):
     out = ("--out", tmp_path / "out")
     policy = ("--policy", llama.path)

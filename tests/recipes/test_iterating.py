@@ -247,9 +247,13 @@ def test_demonstrations_join_the_pairs_of_the_reward_model(settings, log, tmp_pa
     config = changed(
         settings, rounds=1, improve__by="best_of", reward_model__start="previous",
         reward_model__demonstrations={"path": str(demos), "weight": 2.0, "preference_weight": 0.5},
+        improve__reward={"scorers": ["round", "longest"]},
     )  # fmt: skip
     iterate(config, watcher=log.watcher())
     run = tmp_path / "run"
+    rounds = json.loads((run / "rounds.json").read_text())
+    assert not any("disagree" in text for text in rounds["idle"])  # two scorers do
+    assert rounds["points"][1]["spread_ratio"] > 0
     mixed = list(read_pairs(run / "round-00" / "mix" / "pairs.parquet"))
     known = list(read_pairs(run / "data" / "pairs.parquet"))
     added = mixed[len(known) :]

@@ -118,7 +118,7 @@ def align(
 
     Writes RUN/align: policy (loads with AutoModelForCausalLM) and report.json, with implied
     accuracy on held-out pairs before and after. A policy is a reward model, too:
-    tamis bench 'dpo:RUN/align/policy|START'.
+    tamis bench 'dpo:RUN/align/policy|START' --on FILE --out OUT.
     """
     flags = {KEYS[name]: value for name, value in locals().items() if name in KEYS}
 

@@ -12,17 +12,21 @@ from tamis.cli.options import (
     PrinciplesFile,
     PrinciplesLayout,
     Seed,
+    assigned,
     ensemble_of,
     override,
     principles_of,
     seed_of,
 )
+from tamis.errors import ConfigError
 
 if TYPE_CHECKING:
     from tamis.evaluate.scorers import ScorerOptions
     from tamis.metrics.ensemble import Ensemble
+    from tamis.models.config import ModelConfig
     from tamis.principles.layout import Layout
     from tamis.recipes.scoring import Scoring
+    from tamis.runs import StageResult
 
 Prompts = Annotated[
     str, typer.Argument(help="Prompts: JSONL, CSV or Parquet file, hub id, or preference data.")
@@ -39,7 +43,10 @@ Rm = Annotated[
 Gold = Annotated[
     list[str] | None, typer.Option(help="Says what the picks are worth: a scorer, or several.")
 ]
-Num = Annotated[int | None, typer.Option(help="Responses to each prompt (default: n, or 4).")]
+Num = Annotated[
+    int | None,
+    typer.Option(help="Responses to each prompt (default: n, or 4; 1 at temperature 0)."),
+]
 Temperature = Annotated[float | None, typer.Option(help="0 = the likeliest token, always.")]
 TopP = Annotated[float | None, typer.Option(help="Share of the likeliest tokens to draw from.")]
 TopK = Annotated[int | None, typer.Option(help="Likeliest tokens to draw from; 0 = all.")]
@@ -53,6 +60,14 @@ LogProbs = Annotated[
 Endpoint = Annotated[
     str | None, typer.Option(help="URL#MODEL: the policy behind an OpenAI-compatible server.")
 ]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        help="Any other setting: sampling.KEY=VALUE, such as sampling.min_new_tokens=1, or "
+        "policy.KEY=VALUE, such as policy.dtype=bfloat16 (repeatable).",
+    ),
+]
 
 Report = dict[str, Any]
 Table = tuple[str, list[str], list[list[str]]]
@@ -60,6 +75,8 @@ Table = tuple[str, list[str], list[list[str]]]
 KEYS = {
     "best_of": "best_of",
     "limit": "limit",
+    "log_probs": "log_probs",
+    "num": "sampling.num",
     "temperature": "sampling.temperature",
     "top_p": "sampling.top_p",
     "top_k": "sampling.top_k",
@@ -93,6 +110,7 @@ def sample(
     limit: Limit = None,
     log_probs: LogProbs = False,
     endpoint: Endpoint = None,
+    set_: Settings = None,
     seed: Seed = None,
 ) -> None:
     """Sample responses from a policy; with a reward model, keep the best of n.
@@ -101,34 +119,68 @@ def sample(
     on) and pairs.jsonl (best against worst). The reward of the best of 1, 2, 4, ... is shown
     against the KL divergence from the policy; with --gold, what it is worth.
     """
+    num = _num(num, best_of=best_of, temperature=temperature)
     flags = {key: value for name, value in locals().items() if (key := KEYS.get(name))}
 
-    from tamis.cli.screen import show_path, show_tables, watcher
+    from tamis.cli.screen import watcher
     from tamis.evaluate.scorers.options import ASKED
-    from tamis.models.config import ModelConfig
     from tamis.policy.sampling.config import SampleConfig
     from tamis.recipes.sampling import sample_stage
-    from tamis.recipes.stages import REPORT
-    from tamis.runs import read_json
 
     others = () if endpoint is None else ASKED
     options = scorer_options(option, scorers=[*(rm or []), *(gold or [])], others=others)
-    flags |= {"sampling.num": best_of if num is None else num, "log_probs": log_probs or None}
     flags["endpoint"] = None if endpoint is None else _endpoint(endpoint, options)
+    given, model = _settings(set_, policy=policy)
     how = ensemble_of(len(rm or [""]), how=ensemble, penalty=penalty)
     asked = _asked(principle or [], file=principles, layout=layout)
     result = sample_stage(
         out,
         prompts=Path(prompts),
-        policy=None if policy is None else ModelConfig(path=policy),
-        config=override(SampleConfig, {}, flags),
+        policy=model,
+        config=override(SampleConfig, {}, flags | given),
         scoring=_scoring(rm, how, asked=asked, calibrated=calibrated, options=options),
         gold=_scoring(gold, None, asked=((), asked[1]), calibrated=False, options=options),
         seed=seed_of(None, seed),
         notice=watcher().say,
     )
+    _show(result)
+
+
+def _show(result: StageResult) -> None:
+    from tamis.cli.screen import show_path, show_tables
+    from tamis.recipes.stages import REPORT
+    from tamis.runs import read_json
+
     show_tables(sample_tables(read_json(result.directory / REPORT)))
     show_path("written:" if result.fresh else "already done:", result.directory)
+
+
+def _num(num: int | None, *, best_of: int | None, temperature: float | None) -> int | None:
+    """Return how many responses are asked for, if anything says so."""
+    if num is None and best_of is None and temperature == 0:
+        return 1
+    return best_of if num is None else num
+
+
+def _settings(
+    texts: list[str] | None, *, policy: str | None
+) -> tuple[dict[str, Any], ModelConfig | None]:
+    """Return what was set beyond the options, and how the policy is read.
+
+    Raises:
+        ConfigError: a text is no KEY=VALUE, a key or value is none that is known, or one is of a
+            policy where none is named.
+    """
+    from tamis.models.config import ModelConfig
+
+    given = dict(assigned(text) for text in texts or [])
+    of_policy = {k.removeprefix("policy."): v for k, v in given.items() if k.startswith("policy.")}
+    rest = {key: value for key, value in given.items() if not key.startswith("policy.")}
+    if policy is not None:
+        return rest, override(ModelConfig, {"path": policy}, of_policy)
+    if of_policy:
+        raise ConfigError(f"policy.{next(iter(of_policy))} is set, and no --policy is named")
+    return rest, None
 
 
 def _asked(
@@ -226,7 +278,6 @@ def _value(interval: Report, *, sign: str = "") -> str:
 
 def _endpoint(address: str, options: ScorerOptions) -> dict[str, Any]:
     """Return how the policy behind URL#MODEL is asked."""
-    from tamis.errors import ConfigError
     from tamis.evaluate.scorers.opening import split_model
     from tamis.remote.http import checked_address
 

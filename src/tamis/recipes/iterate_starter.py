@@ -75,7 +75,7 @@ measure:                      # on the held-out prompts, at the start and after 
 
 stop:                         # null switches a rule off
   quality_patience: 1         # rounds in a row below the best so far, by more than noise; gold, too
-  proxy_patience: 2           # rounds in a row with a higher proxy gain and a lower quality
+  proxy_patience: 2           # rounds in a row that their reward models prefer to the best
   kl: 50.0                    # nats a response from the start policy
   length_factor: 2.0          # responses so many times as long as at the start, or as short
   finished_fall: 0.3          # fall of the share of responses that end before the limit

@@ -208,11 +208,12 @@ def tell(history: History, *, site: Site) -> None:
 
 
 def _idle(history: History, *, config: IterateConfig) -> tuple[str, ...]:
+    others = [name for name in config.improve.reward.scorers if name != ROUND]
     return idle_rules(
         history.points[0],
         config=config.stop,
         max_new_tokens=config.measure.sampling.max_new_tokens,
-        members=config.reward_model.members,
+        members=config.reward_model.members + len(others),
     )
 
 

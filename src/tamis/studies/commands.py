@@ -150,9 +150,9 @@ def plan_for(
             )
         known = ARMS_OF[kind]
         changes["arms"] = [name for name in known if name in arms] + sorted(set(arms) - set(known))
-    if rl:
-        if kind != "overoptimise":
-            raise ConfigError(f"study {kind} trains no policy; --rl is for overoptimise")
+    if rl and kind != "overoptimise":
+        raise ConfigError(f"study {kind} trains no policy; --rl is for overoptimise")
+    if rl or (arms and plan.model_dump().get("rl") is not None):
         some = changes.get("arms", plan.model_dump()["arms"])
         changes["rl"] = RLPlan(arms=tuple(n for n in RL_ARMS if n in some)).model_dump()
     return parse(type(plan), {**plan.model_dump(), **changes}, where="--arm") if changes else plan

@@ -121,7 +121,7 @@ def idle_rules(
         start: its point.
         config: the thresholds.
         max_new_tokens: the limit that held-out responses are cut at.
-        members: reward models of a round.
+        members: scorers that reward a round, whose disagreement is measured.
     """
     found = []
     if start.quality is None and (config.quality_patience or config.proxy_patience):
@@ -139,7 +139,10 @@ def idle_rules(
             f"this share cannot fall by {100 * fall:g} points"
         )
     if members == 1 and config.spread_factor is not None:
-        found.append("one reward model a round cannot disagree with itself (reward_model.members)")
+        found.append(
+            "one reward model a round cannot disagree with itself (reward_model.members, or more "
+            "improve.reward.scorers)"
+        )
     return tuple(found)
 
 

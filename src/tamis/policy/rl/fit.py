@@ -78,14 +78,12 @@ def reinforce(
     """Train a policy, write it to ``out`` with ``watch.jsonl`` beside it, and return the report.
 
     ``held_out`` are prompts to look at, beside those that ``reward.held_out`` takes from the
-    prompts. A run that was killed goes on from the last complete checkpoint in ``work``, with the
-    same final weights bit for bit (on one kind of hardware, with one number of threads and
-    processes, and with answers that are not vLLM's). Several processes call this with the same
-    arguments.
+    prompts. A run that was killed goes on from the last complete checkpoint in ``work`` to the same
+    weights bit for bit (same hardware, threads and processes; answers that are not vLLM's). Several
+    processes call this with the same arguments.
 
     Raises:
-        ConfigError: a model cannot be loaded, settings contradict each other or what the model
-            reads, or the loss diverged.
+        ConfigError: a model cannot be loaded or does not fit the settings, or the loss diverged.
         DataError: no prompt is left, or an answer cannot be scored.
     """
     started = time.monotonic()

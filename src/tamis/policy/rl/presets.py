@@ -148,7 +148,11 @@ PRESETS: Mapping[str, Preset] = {
             Mapped("one roll-out per prompt", GROUP, "none"),
             Mapped("KL coefficient 0.1 per token", TOKEN_KL, "approximate"),
             Mapped("reward clip 5, of raw scores", CLIP, "approximate"),
-            Mapped("ratio clip 0.2", "TRL's epsilon 0.2", "exact"),
+            Mapped(
+                "ratio clip 0.2",
+                "TRL's epsilon 0.2; idle, as each answer is used once",
+                "approximate",
+            ),
             CRITIC,
             CLIP_VALUE,
         ),
