@@ -8,7 +8,7 @@ and paraphrase: Spearman's correlation of length and score over its answers, und
 the share of prompts on which the sign changes in the direction asked for, with a 95% interval over
 prompts; "wordings" are two of the shipped ones, for comparison. Settings may be chosen by these.
 ``--widen FILE`` goes on from the trained model with more wordings: benchmarks/wordings.yaml has
-172, benchmarks/opposites.yaml words and templates for 40,000.
+172, benchmarks/opposites.yaml words and templates for 40,000, among which the known ones stay.
 ``--blind benchmarks/blind.yaml`` adds pairs that nobody looks at, once everything is chosen.
 
 Shapes: Q prompts and paraphrases together, A answers of one prompt, T texts of principles.
@@ -22,7 +22,7 @@ import json
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -77,7 +77,8 @@ def main() -> None:
             made = training_examples(options, known=known, passes=passes, model=model, work=work)
             num_examples.append(len(made))
             print(f"{len(made)} examples of {len({p.group for p in made})} prompts", flush=True)
-            checkpoint = train(made, options, model=model, work=work)
+            rate = options.widen_rate if number else None
+            checkpoint = train(made, options, model=model, work=work, rate=rate)
             model = ModelConfig(path=str(checkpoint), max_length=options.max_length)
         train_s = time.perf_counter() - started
         scorer = load_scorer(str(checkpoint))
@@ -109,6 +110,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--pairs", type=int, default=900, help="pairs to make examples from")
     parser.add_argument("--passes", type=int, default=4, help="examples of a pair")
     parser.add_argument("--widen-passes", type=int, default=4, help="the same, with --widen")
+    parser.add_argument("--widen-known", type=float, default=0.5, help="share of known wordings")
+    parser.add_argument("--widen-rate", type=float, help="learning rate then; default: the same")
     parser.add_argument("--chars", type=int, default=500, help="prompt and an answer at most")
     parser.add_argument("--prompts", type=int, default=40, help="unseen ones")
     parser.add_argument("--answers", type=int, default=6, help="of an unseen prompt at most")
@@ -125,13 +128,24 @@ def _stages(options: argparse.Namespace, *, without: set[str]) -> list[list[Prin
     """Return what is trained on, one after the other; nothing of it is among ``without``."""
     stages = [choose_principles(load_principles(options.principles), options.names)]
     if options.widen is not None and "kinds" in yaml.safe_load(options.widen.read_text("utf-8")):
-        stages.append([grown(options.widen, name=options.names[0], without=without)])
+        first, *others = stages[0]
+        many = grown(options.widen, name=first.name, without=without)
+        stages.append([among(first, many, share=options.widen_known), *others])
     elif options.widen is not None:
         stages.append(choose_principles(load_principles(options.widen), options.names))
     for principle in itertools.chain.from_iterable(stages):
         both = without & {*principle.wanted, *principle.negated}
         assert not both, f"{principle.name}: trained on, and to be unseen: {sorted(both)}"
     return stages
+
+
+def among(few: Principle, many: Principle, *, share: float) -> Principle:
+    """Return a principle of which this share of all draws is one of few wordings."""
+    sides = []
+    for known, others in ((few.wanted, many.wanted), (few.negated, many.negated)):
+        times = round(share / (1 - share) * len(others) / len(known))
+        sides.append(known * times + others)
+    return replace(few, wanted=sides[0], negated=sides[1])
 
 
 def _model(options: argparse.Namespace) -> ModelConfig:
@@ -174,14 +188,19 @@ def training_examples(
 
 
 def train(
-    made: Sequence[Pair], options: argparse.Namespace, *, model: ModelConfig, work: Path
+    made: Sequence[Pair],
+    options: argparse.Namespace,
+    *,
+    model: ModelConfig,
+    work: Path,
+    rate: float | None = None,
 ) -> Path:
     """Train on the examples; those of one pair meet in a batch, which computes its texts once."""
     fit(
         made,
         [Verdict(pair.id) for pair in made],
         model=model,
-        train=_settings(options),
+        train=_settings(options, rate=rate),
         seed=options.seed,
         work=work / "train",
         out=work / "checkpoint",
@@ -189,9 +208,9 @@ def train(
     return work / "checkpoint"
 
 
-def _settings(options: argparse.Namespace) -> TrainConfig:
+def _settings(options: argparse.Namespace, *, rate: float | None = None) -> TrainConfig:
     return TrainConfig(
-        learning_rate=options.learning_rate,
+        learning_rate=rate or options.learning_rate,
         batch_size=options.batch_size,
         sampler="group",
         lora=AdapterConfig(rank=options.rank, top_layers=options.top_layers),
