@@ -32,8 +32,9 @@ STREAM = 8  # of random numbers; voter 8 has the same folds, and neither learns 
 
 ASSUMPTIONS = {
     "trusted": "the trusted pairs were not chosen by whether their labels are wrong",
-    "mixture": "labels were turned at random, close pairs no more often than others; people err "
-    "more on close pairs, for which this gives too low a share of wrong labels",
+    "mixture": "labels were turned at random, by no rule that voters could learn from the others, "
+    "and close pairs no more often than others; people err more on close pairs, and may all prefer "
+    "the longer answer, for which this gives too low a share of wrong labels",
 }
 VAGUE = (
     "the evidence is too weak to tell how many labels are wrong: from {low:.0%} to {high:.0%} of "
