@@ -15,7 +15,12 @@ from verdicts import prefers_longer
 from tamis.data import read_pairs
 from tamis.errors import ConfigError, DataError
 from tamis.evaluate.judging.config import JudgeConfig
-from tamis.policy.iterate.config import ImproveConfig, MeasureConfig
+from tamis.policy.iterate.config import (
+    AdaptConfig,
+    DemonstrationSettings,
+    ImproveConfig,
+    MeasureConfig,
+)
 from tamis.policy.iterate.rounds import Round
 from tamis.policy.rl.config import RLConfig
 from tamis.recipes import iterating
@@ -239,6 +244,18 @@ def test_rl_with_two_members_watches_their_disagreement(settings, log, tmp_path)
         weights(run, f"round-00/member-0{n}/train/checkpoint")["score.weight"] for n in (0, 1)
     )
     assert (first != second).any()
+
+
+def test_the_linear_surrogate_needs_a_loss_that_a_margin_straightens():
+    linear = {"path": "demos.jsonl", "form": "linear"}
+    model = {"path": "some"}
+    found = AdaptConfig.model_validate({"model": model, "demonstrations": linear})
+    assert found.demonstrations.identity()["form"] == "linear"
+    assert "form" not in DemonstrationSettings(path="demos.jsonl").identity()
+    with pytest.raises(ValueError, match=r"form is linear and train\.loss hinge"):
+        AdaptConfig.model_validate(
+            {"model": model, "demonstrations": linear, "train": {"loss": "hinge"}}
+        )
 
 
 def test_demonstrations_join_the_pairs_of_the_reward_model(settings, log, tmp_path):

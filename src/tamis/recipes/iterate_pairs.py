@@ -120,7 +120,7 @@ def mix_stage(
     }
     if verdicts is not None:
         inputs["verdicts"] = fingerprint(verdicts)
-    stage = Stage(run / MIX, settings.model_dump(exclude={"path"}), inputs)
+    stage = Stage(run / MIX, settings.identity(), inputs)
 
     def every_sample() -> Iterator[Responses]:
         for path in samples:
@@ -134,7 +134,10 @@ def mix_stage(
             else read_verdicts(verdicts)
         )
         added = demonstration_pairs(
-            read_demonstrations(settings.path), every_sample(), weight=settings.weight
+            read_demonstrations(settings.path),
+            every_sample(),
+            weight=settings.weight,
+            form=settings.form,
         )
         taken = set(pair_ids(read_pairs(pairs)).to_pylist())
         new = [pair for pair in added.pairs if pair.id not in taken]

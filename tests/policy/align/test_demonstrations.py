@@ -1,9 +1,11 @@
 import json
 
 import pytest
+import torch
 
 from tamis.data.responses import Responses
 from tamis.errors import DataError
+from tamis.losses.bradley_terry import bradley_terry
 from tamis.policy.align.demonstrations import demonstration_pairs, read_demonstrations
 from tamis.types import Message, Verdict
 
@@ -66,6 +68,17 @@ def test_demonstrations_are_paired_with_samples_of_their_prompts():
     assert (found.num_identical, found.num_without_sample) == (1, 1)
     assert found.verdicts[0] == Verdict(found.pairs[0].id, weight=0.5, reason="demonstration")
     assert len({pair.id for pair in found.pairs}) == 3
+
+
+def test_the_linear_surrogate_is_a_margin_under_bradley_terry():
+    samples = [Responses(user("q"), (said("bad"),), 0)]
+    (verdict,) = demonstration_pairs(DEMOS, samples, form="linear").verdicts
+    assert (verdict.target, verdict.weight) == (1.0, 1.0)
+    delta_B = torch.linspace(-20, 20, 9, requires_grad=True)
+    loss_B = bradley_terry(delta_B - verdict.margin)
+    (slope_B,) = torch.autograd.grad(loss_B.sum(), delta_B)
+    assert slope_B.tolist() == [-1.0] * 9
+    assert (loss_B + delta_B - verdict.margin).abs().max() < 1e-5
 
 
 def test_without_a_pair_there_is_nothing_to_train_on():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from tamis.data.fields import Row
 from tamis.data.read import read_rows
@@ -15,6 +16,9 @@ from tamis.types import Conversation, Pair, Verdict, content_id
 PROMPTS = ("prompt", "question", "instruction")
 ANSWERS = ("response", "completion", "answer", "output", "chosen")
 SOURCE = "demonstration"
+LINEAR_MARGIN = 50.0  # so far below it, -log sigmoid is a straight line to the last bit of float32
+
+Form = Literal["logistic", "linear"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +27,7 @@ class DemonstrationPairs:
 
     Attributes:
         pairs: the demonstration is the chosen side.
-        verdicts: one a pair: target 1, margin 0 and the weight that was asked for.
+        verdicts: one a pair: target 1, the weight that was asked for, and the margin of the form.
         num_identical: samples that say the same as the demonstration, or nothing.
         num_without_sample: demonstrations to whose prompt nothing was sampled.
     """
@@ -51,19 +55,30 @@ def read_demonstrations(path: str) -> list[Text]:
 
 
 def demonstration_pairs(
-    demonstrations: Iterable[Text], samples: Iterable[Responses], *, weight: float = 1.0
+    demonstrations: Iterable[Text],
+    samples: Iterable[Responses],
+    *,
+    weight: float = 1.0,
+    form: Form = "logistic",
 ) -> DemonstrationPairs:
     """Pair each demonstration with what was sampled for the same prompt, for a reward model.
 
     A reward model that is trained on these beside preferences is raised on demonstrations and
-    lowered on what the current policy says: the reward step of AIHF (arXiv 2406.06874) with the
-    logistic surrogate, whose weight of demonstrations is the verdicts' weight. Sampled again from
-    each new policy, it is the outer loop; pairs of several rounds may be put together.
+    lowered on what the current policy says: the reward step of AIHF (arXiv 2406.06874), whose
+    weight of demonstrations is the verdicts' weight. Sampled again from each new policy, it is the
+    outer loop; pairs of several rounds may be put together.
+
+    The logistic surrogate is ``-log s(r_demonstration - r_sample)``; the linear one is minus the
+    difference itself, the gradient of the likelihood, which never comes to rest (take few steps, or
+    a term that centres rewards). As data it is a margin of 50, with the loss ``bradley_terry``:
+    ``-log s(u) = -u`` so far below 0. The loss that is reported is higher by it, the gradient is
+    that of the difference.
 
     Args:
         demonstrations: as `read_demonstrations` returns them.
         samples: of the current policy; prompts that were not demonstrated are not read.
         weight: of each verdict; preferences have weight 1 unless their verdicts say otherwise.
+        form: the surrogate.
 
     Raises:
         DataError: there is no pair.
@@ -87,7 +102,8 @@ def demonstration_pairs(
             f"no demonstration can be compared: {num_without} have no sample for their prompt and "
             f"{num_identical} samples are the demonstration itself"
         )
-    verdicts = [Verdict(pair.id, weight=weight, reason=SOURCE) for pair in pairs]
+    margin = LINEAR_MARGIN if form == "linear" else 0.0
+    verdicts = [Verdict(p.id, margin=margin, weight=weight, reason=SOURCE) for p in pairs]
     return DemonstrationPairs(pairs, verdicts, num_identical, num_without)
 
 

@@ -70,6 +70,18 @@ class DemonstrationSettings(Config):
     samples: Literal["newest", "all"] = Field(
         "newest", description="responses of this round alone, or of all rounds so far"
     )
+    form: Literal["logistic", "linear"] = Field(
+        "logistic",
+        description="the loss of a demonstration against a sample: Bradley-Terry, or minus the "
+        "difference of their rewards, which never comes to rest; needs the loss bradley_terry",
+    )
+
+    def identity(self) -> dict[str, object]:
+        """Return what the pairs depend on beside files."""
+        found = self.model_dump(exclude={"path"})
+        if self.form == "logistic":
+            del found["form"]  # runs from before there was a choice go on
+        return found
 
 
 class AdaptConfig(Config):
@@ -104,6 +116,16 @@ class AdaptConfig(Config):
             raise ValueError(
                 "train.objective.meta is set, but every round samples its own responses; give its "
                 "settings as meta, beside train"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _check_form(self) -> Self:
+        linear = self.demonstrations is not None and self.demonstrations.form == "linear"
+        if linear and self.train.loss != "bradley_terry":
+            raise ValueError(
+                f"demonstrations.form is linear and train.loss {self.train.loss}; expected "
+                "bradley_terry, of which a large margin makes a straight line"
             )
         return self
 
