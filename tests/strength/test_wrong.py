@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
+from sklearn.metrics import roc_auc_score
 
 from tamis.errors import DataError
+from tamis.strength.combine import label_odds
 from tamis.strength.wrong import wrong_by_mixture, wrong_by_trusted
 
 
@@ -93,6 +95,40 @@ def test_200_trusted_labels_calibrate(seed):
     skill = 1 - np.square(found.wrong_N - is_wrong_N)[rest].mean() / is_wrong_N[rest].var()
     assert skill > 0.15
     assert (found.method, found.num_trusted) == ("trusted", 200)
+
+
+def evidence_on(length_N, truth_N, *, seed):
+    """A vote that follows labels towards the longer answer, and the lengths, as labels have it."""
+    rng = np.random.default_rng(seed)
+    label_N = np.where(rng.random(len(truth_N)) < 0.75, np.sign(length_N), truth_N)
+    vote_N = (0.6 * truth_N + 1.2 * length_N + rng.normal(size=len(truth_N))) * label_N
+    return np.stack([vote_N, length_N * label_N], axis=1), label_N != truth_N
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_trusted_labels_show_a_rule_that_wrong_labels_follow(seed):
+    rng = np.random.default_rng(seed)
+    length_N, truth_N = rng.normal(size=3000), rng.choice([-1.0, 1.0], 3000)
+    evidence_NF, is_wrong_N = evidence_on(length_N, truth_N, seed=seed)
+    odds_N = evidence_NF @ label_odds(evidence_NF)
+    known = {"trusted": np.arange(100), "is_wrong_T": is_wrong_N[:100]}
+    alone = wrong_by_trusted(odds_N, **known).wrong_N[100:]
+    beside = wrong_by_trusted(odds_N, **known, evidence_NF=evidence_NF).wrong_N[100:]
+    assert roc_auc_score(is_wrong_N[100:], beside) > 0.75
+    assert roc_auc_score(is_wrong_N[100:], beside) > roc_auc_score(is_wrong_N[100:], alone) + 0.05
+    assert calibration_error(beside, is_wrong_N[100:]) < 0.12  # as 100 draws tell the share
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_kinds_of_evidence_bend_the_odds_little_where_no_rule_is(seed):
+    rng = np.random.default_rng(seed)
+    odds_N, is_wrong_N = labels(0.2, seed=seed, num_pairs=3000)
+    others_N = rng.normal(size=3000)
+    evidence_NF = np.stack([odds_N + others_N, odds_N - others_N, others_N], axis=1)
+    known = {"trusted": np.arange(60), "is_wrong_T": is_wrong_N[:60]}
+    alone = wrong_by_trusted(odds_N, **known).wrong_N[60:]
+    beside = wrong_by_trusted(odds_N, **known, evidence_NF=evidence_NF).wrong_N[60:]
+    assert roc_auc_score(is_wrong_N[60:], beside) > roc_auc_score(is_wrong_N[60:], alone) - 0.03
 
 
 def test_a_review_of_the_most_suspicious_pairs_serves_as_well():

@@ -155,9 +155,23 @@ def wrong_labels(pairs: Sequence[Pair], evidence: Evidence, *, trusted: str | No
     right_N = _trusted(pairs, trusted)
     known = np.flatnonzero(np.isfinite(right_N) & (right_N != 0.5))
     try:
-        return wrong_by_trusted(evidence.odds_N, trusted=known, is_wrong_T=right_N[known] < 0.5)
+        return by_trusted(evidence, trusted=known, is_wrong_T=right_N[known] < 0.5)
     except DataError as error:
         raise DataError(f"trusted is {trusted}: {error}") from error
+
+
+def by_trusted(
+    evidence: Evidence, *, trusted: NDArray[np.int64], is_wrong_T: NDArray[np.bool_]
+) -> WrongLabels:
+    """Fit P(label wrong) of all pairs on those with these numbers, whose labels were checked.
+
+    Raises:
+        DataError: too few of them, or of wrong or right ones.
+    """
+    evidence_NF = np.stack(list(evidence.kinds.values()), axis=1)
+    return wrong_by_trusted(
+        evidence.odds_N, trusted=trusted, is_wrong_T=is_wrong_T, evidence_NF=evidence_NF
+    )
 
 
 def trusted_file(trusted: str | None) -> Path | None:

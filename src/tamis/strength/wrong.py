@@ -1,6 +1,6 @@
 """The probability that a label is wrong, from the log odds of `combined_evidence`.
 
-Shape legend: N pairs, T of them with a trusted label.
+Shape legend: N pairs, T of them with a trusted label, F kinds of evidence, C columns of a fit.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ BOUNDS = ((-5.0, 5.0), (-8.0, 8.0))  # of the logarithm of the slope, and of log
 STARTS = ((0.0, -4.0), (0.0, 0.0), (1.0, -4.0), (1.0, 0.0))
 LEAST_TRUSTED = 20  # of them at least a handful wrong and a handful right
 LEAST_OF_EACH = 3
+KIND_RMS = 0.5  # of a kind of evidence beside the odds: the smaller, the stronger its penalty
 LEVEL = 0.95
 VAGUE = 0.2  # an interval of the rate that is wider says next to nothing
 
@@ -55,12 +56,21 @@ class WrongLabels:
 
 
 def wrong_by_trusted(
-    odds_N: Floats, *, trusted: NDArray[np.int64], is_wrong_T: Bools
+    odds_N: Floats,
+    *,
+    trusted: NDArray[np.int64],
+    is_wrong_T: Bools,
+    evidence_NF: Floats | None = None,
 ) -> WrongLabels:
     """Fit P(label wrong) on pairs whose label was checked: a logistic curve over the log odds.
 
-    The slope, for log odds of standard deviation 1, has the penalty slope^2 / 2, which matters with
-    a few dozen checked pairs; the intercept has none.
+    Where labels are wrong by a rule that most labels follow, such as towards the longer answer, the
+    odds say that they are right, as they were fitted on the labels; what is checked shows the rule.
+    So each kind of evidence by itself stands beside the odds. All slopes have the penalty
+    slope^2 / 2, for log odds of standard deviation 1 and for kinds with a root mean square of 1/2:
+    few checked pairs bend the odds little. The intercept has no penalty. On eight thousand labels
+    of five data sets, turned at random, near ties or towards the longer answer, this ranks wrong
+    labels as well as the odds alone do, and far better where they follow a rule (see the log).
 
     The trusted pairs need not be a random draw, as long as they were not chosen by their truth: a
     review of the most suspicious pairs serves as well, though its middle is then uncertain.
@@ -69,6 +79,7 @@ def wrong_by_trusted(
         odds_N: log odds that the label says what the evidence says (`combined_evidence`).
         trusted: numbers of the T checked pairs.
         is_wrong_T: whether the check went against the label.
+        evidence_NF: the kinds of evidence that the odds were made from, in the same orientation.
 
     Raises:
         DataError: fewer than 20 checked pairs, or fewer than 3 wrong or 3 right ones.
@@ -82,9 +93,12 @@ def wrong_by_trusted(
         )
     # what all odds have in common is for the intercept, and must not make the slope look small
     apart_N = odds_N - odds_N.mean()
-    x_N1 = (apart_N / _scale(apart_N))[:, None]
-    model = LogisticRegression().fit(x_N1[trusted], is_wrong_T)
-    wrong_N = np.asarray(model.predict_proba(x_N1)[:, 1], dtype=np.float64)
+    columns = [apart_N / _scale(apart_N)]
+    if evidence_NF is not None:
+        columns += [KIND_RMS * kind_N / _scale(kind_N) for kind_N in evidence_NF.T]
+    x_NC = np.stack(columns, axis=1)
+    model = LogisticRegression().fit(x_NC[trusted], is_wrong_T)
+    wrong_N = np.asarray(model.predict_proba(x_NC)[:, 1], dtype=np.float64)
     return WrongLabels(wrong_N, "trusted", num_trusted=len(is_wrong_T))
 
 

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from tamis.denoise.decision import Strength
 from tamis.errors import DataError
 from tamis.metrics import brier_skill, expected_calibration_error, pair_credit
-from tamis.recipes.evidence import Evidence, evidence_on
+from tamis.recipes.evidence import Evidence, by_trusted, evidence_on
 from tamis.strength.summary import summarise
-from tamis.strength.wrong import wrong_by_mixture, wrong_by_trusted
+from tamis.strength.wrong import wrong_by_mixture
 from tamis.studies.arms import AUTO, ORACLE, RAW, all_labels, wrong_frac
 from tamis.studies.confident import Confident, confident_learning
 from tamis.studies.demo_data import labelled
@@ -174,9 +174,7 @@ def _trusted_chance(evidence: Evidence, drawn: Drawn, *, num_trusted: int, seed:
     rng = np.random.default_rng([seed, TRUSTED_STREAM])
     trusted = rng.choice(np.flatnonzero(drawn.known_N), num_trusted, replace=False)
     try:
-        fitted = wrong_by_trusted(
-            evidence.odds_N, trusted=trusted, is_wrong_T=drawn.wrong_N[trusted]
-        )
+        fitted = by_trusted(evidence, trusted=trusted, is_wrong_T=drawn.wrong_N[trusted])
     except DataError:  # hardly a label is wrong, so that 200 of them show none
         return np.full(len(drawn.known_N), np.nan)
     judged_N = drawn.known_N.copy()

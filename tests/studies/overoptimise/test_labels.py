@@ -73,3 +73,23 @@ def test_denoising_takes_weight_from_wrong_labels(truth):
     wrong_N = labeller.drawn(0).wrong_N
     assert labeller.labels("given", seed=0).weight_on(wrong_N) == 0.25
     assert labeller.labels("denoised", seed=0).weight_on(wrong_N) < 0.15
+
+
+def test_labels_that_are_wrong_by_a_rule_are_found_where_some_are_checked():
+    """Three quarters of the labels say "the longer", and the heads see lengths above all."""
+    rng = np.random.default_rng(3)
+    question, num = (Message("user", "?"),), 400
+    length_N2 = rng.integers(5, 200, size=(num, 2))
+    truth = [
+        Pair(f"p{n}", question, turn(f"{n} " + "a" * first), turn(f"{n} " + "b" * second))
+        for n, (first, second) in enumerate(length_N2.tolist())
+    ]
+    gap_N = np.log(length_N2[:, 0] / length_N2[:, 1])
+    diff_ND = np.stack([gap_N, 0.5 + rng.normal(size=num)], axis=1).astype(np.float32)
+    labeller = Labeller(truth, diff_ND, OverPlan(vote=VOTE))
+    wrong_N = labeller.drawn(0).wrong_N
+    alone, checked = (labeller.labels(kind, seed=0) for kind in ("denoised", "trusted"))
+    assert alone.weight_on(wrong_N) > 0.24
+    assert checked.weight_on(wrong_N) < 0.2
+    assert checked.noise_rate == pytest.approx(0.25, abs=0.08)
+    assert [pair.id for pair in checked.pairs] == [pair.id for pair in alone.pairs]

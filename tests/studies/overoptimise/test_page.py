@@ -87,7 +87,7 @@ def test_the_page_says_which_remedy_delays_and_which_does_not(report):
     assert "minus that of one of its models alone: −" in said[WARM]
     assert said[MEMBER].startswith("For reference, one of three models: gold ")
     assert said[ORACLE].startswith("For reference, ")
-    assert "Of 6 remedies, 1 (denoised) delay over-optimisation and 1 (WARM) make" in lead(report)
+    assert "Of 7 remedies, 1 (denoised) delay over-optimisation and 1 (WARM) make" in lead(report)
     assert "1 (denoised) end with more gold at the best of 32, and 1 (WARM) with" in lead(report)
 
 

@@ -1,6 +1,7 @@
 """The arms of the over-optimisation study: what each changes of a proxy trained on raw labels.
 
-All were fixed before anything was run. Arms with the same labels start from the same model, whose
+All but ``trusted`` were fixed before anything was run; it was added when these had been seen, since
+the vote found no wrong label without it. Arms with the same labels start from the same model, whose
 head alone was trained on them, so that they differ in what comes after it. ``combined`` is denoised
 labels together with WARM: one acts on the labels and the other on the weights, so that each can do
 what it does alone. PCRM is not part of it, as its bound hardly bound anything in the noise bench;
@@ -17,11 +18,12 @@ from typing import Any, Literal
 from tamis.errors import ConfigError
 from tamis.train.config import ObjectiveConfig, TrainConfig
 
-RAW, DENOISED, METARM, PCRM = "raw", "denoised", "metarm", "pcrm"
+RAW, DENOISED, TRUSTED, METARM, PCRM = "raw", "denoised", "trusted", "metarm", "pcrm"
 MEMBER, WARM, ENSEMBLE, COMBINED = "member", "warm", "ensemble", "combined"
 ORACLE, LENGTH = "oracle", "length"
 
-Labels = Literal["given", "denoised", "true"]
+Labels = Literal["given", "denoised", "trusted", "true"]
+NUM_CHECKED = 100  # labels that the arm TRUSTED knows the truth of, to learn how others are wrong
 How = Literal["one", "member", "average", "lower", "length"]
 
 
@@ -34,7 +36,8 @@ class Arm:
         title: for tables.
         what: what it changes of ``raw``, in a sentence.
         kind: a ``remedy`` is compared with ``raw``; a ``reference`` stands beside them.
-        labels: ``given`` ones, some of them wrong; ``denoised``, blind to the truth; ``true`` ones.
+        labels: ``given`` ones, some of them wrong; ``denoised``, blind to the truth; ``trusted``,
+            denoised with some labels checked; ``true`` ones.
         terms: terms of the objective with their settings.
         meta: whether each step is a MetaRM step, with an inner step in the metric of the outer one.
         how: ``one`` model; of several with rates and head dropouts of their own, a ``member``
@@ -74,6 +77,13 @@ _ARMS = (
         "denoised",
         "pairs are weighed by a vote on the labels (policy auto), blind to the truth",
         labels="denoised",
+    ),
+    Arm(
+        TRUSTED,
+        f"denoised, {NUM_CHECKED} checked",
+        f"the same with {NUM_CHECKED} labels checked, which show how the others are wrong; they "
+        "stay as they were given. Added after the other arms were seen",
+        labels="trusted",
     ),
     Arm(
         METARM,

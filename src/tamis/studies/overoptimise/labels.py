@@ -16,19 +16,22 @@ from tamis import plugins
 from tamis.denoise.config import DenoiseConfig
 from tamis.denoise.decision import Decision, Strength, to_verdicts
 from tamis.models.config import ModelConfig
-from tamis.recipes.evidence import estimate
+from tamis.recipes.evidence import by_trusted, evidence_on, wrong_labels
 from tamis.strength.summary import summarise
+from tamis.strength.wrong import WrongLabels
 from tamis.studies.cells import cast_vote
 from tamis.studies.demo_data import labelled
 from tamis.studies.material import Bench, Features
 from tamis.studies.noises import Drawn, Noise, draw
-from tamis.studies.overoptimise.arms import Labels
+from tamis.studies.overoptimise.arms import NUM_CHECKED, Labels
 from tamis.studies.overoptimise.plan import OverPlan
 from tamis.types import Pair, Verdict
 from tamis.vote.frozen import depth_scales, flatten, frozen_differences
 
 Bools = NDArray[np.bool_]
+Floats = NDArray[np.float64]
 DENOISE = DenoiseConfig(policy="auto")
+STREAM = 31  # of random numbers: which labels are checked
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +87,7 @@ class Labeller:
         ]
         if kind == "given":
             return Labelled(pairs, [Verdict(pair.id) for pair in pairs])
-        return self._denoised(pairs, drawn, seed=seed)
+        return self._denoised(pairs, drawn, seed=seed, checked=kind == "trusted")
 
     def drawn(self, seed: int) -> Drawn:
         """Return which labels are wrong under a seed."""
@@ -93,15 +96,27 @@ class Labeller:
         bench = Bench("answers", self.truth, (), {}, margins, {})
         return draw(noise, bench, seed=seed)
 
-    def _denoised(self, pairs: Sequence[Pair], drawn: Drawn, *, seed: int) -> Labelled:
+    def _denoised(
+        self, pairs: Sequence[Pair], drawn: Drawn, *, seed: int, checked: bool
+    ) -> Labelled:
         ballots = cast_vote(pairs, self.diff_ND * drawn.signs(), vote=self.plan.vote, seed=seed)
         summary = summarise(ballots.headline_NK)
-        found = estimate(pairs, mean_N=summary.mean_N, trusted=None, seed=seed)
-        wrong_N = None if found is None else found.wrong.wrong_N
-        strength = Strength(summary.mean_N, summary.std_N, wrong_N)
+        found = self._wrong(pairs, summary.mean_N, seed=seed, known=drawn if checked else None)
+        strength = Strength(summary.mean_N, summary.std_N, found.wrong_N)
         decision: Decision = plugins.load("denoise", DENOISE.policy)(strength, config=DENOISE)
         verdicts = to_verdicts([pair.id for pair in pairs], decision)
-        return Labelled(pairs, verdicts, None if found is None else found.wrong.noise_rate)
+        return Labelled(pairs, verdicts, float(found.wrong_N.mean()))
+
+    def _wrong(
+        self, pairs: Sequence[Pair], mean_N: Floats, *, seed: int, known: Drawn | None
+    ) -> WrongLabels:
+        """Estimate P(label wrong), on some labels whose truth is known or on none."""
+        evidence = evidence_on(pairs, mean_N=mean_N, seed=seed)
+        if known is None:
+            return wrong_labels(pairs, evidence, trusted=None)
+        rng = np.random.default_rng([seed, STREAM])
+        checked = rng.permutation(len(pairs))[: min(NUM_CHECKED, len(pairs) // 2)]
+        return by_trusted(evidence, trusted=checked, is_wrong_T=known.wrong_N[checked])
 
 
 def _blind(pair: Pair) -> Pair:

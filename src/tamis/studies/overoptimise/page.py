@@ -20,6 +20,7 @@ from tamis.studies.overoptimise.arms import (
     ORACLE,
     PCRM,
     RAW,
+    TRUSTED,
     WARM,
 )
 from tamis.studies.overoptimise.curves import (
@@ -45,6 +46,7 @@ LOOKS = {
     RAW: Look(WRONG, "-", "s"),
     COMBINED: Look(RIGHT, "-", "o"),
     DENOISED: Look(RIGHT, "--", "D"),
+    TRUSTED: Look(RIGHT, ":", "P"),
     METARM: Look(RULE, "-", "^"),
     PCRM: Look(RULE, "--", "v"),
     MEMBER: Look(INK, ":", "^"),

@@ -28,7 +28,7 @@ from tamis.runs import progress
 from tamis.studies.judges import Judge
 from tamis.studies.noise import Site
 from tamis.studies.outcome import model_identity
-from tamis.studies.overoptimise.arms import RAW, arm_of
+from tamis.studies.overoptimise.arms import RAW, TRUSTED, Labels, arm_of
 from tamis.studies.overoptimise.cells import Lab, distinct_arms
 from tamis.studies.overoptimise.curves import ordered_share
 from tamis.studies.overoptimise.figures import best_of_report
@@ -142,7 +142,9 @@ def _gold_row(name: str, pairs: Sequence[Pair], gold: Judge) -> dict[str, Any]:
 def _label_rows(lab: Lab, plan: OverPlan) -> list[dict[str, Any]]:
     """Tell what denoising did: the weight on wrong labels, and how far it moved what was given."""
     rows = []
-    for kind in ("given", "denoised"):
+    kinds: dict[Labels, None] = {"given": None, "denoised": None}
+    kinds |= {arm_of(name).labels: None for name in plan.arms if name == TRUSTED}
+    for kind in kinds:
         told = [lab.labeller.labels(kind, seed=seed) for seed in plan.seeds]
         wrong = [lab.labeller.drawn(seed).wrong_N for seed in plan.seeds]
         row = {
