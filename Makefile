@@ -24,7 +24,7 @@ TEST_ENV := OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE TOKENIZERS_PARALLELISM=fal
 
 .PHONY: help setup demo demo-iterate test check docs constraints clean
 .PHONY: bench-train bench-vote bench-score bench-memory bench-gpu bench-heads bench-settings bench-halves
-.PHONY: bench-principles bench-terms bench-shift bench-methods bench-over bench-serve bench-offline bench-attention bench-sample
+.PHONY: bench-principles bench-terms bench-shift bench-methods bench-over bench-serve bench-offline bench-attention bench-sample bench-trusted
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -85,6 +85,9 @@ bench-methods: setup ## what is combined in the shift study, on training pairs o
 
 bench-over: setup ## rate and epochs of the proxies of the over-optimisation study, on training prompts (about 45 minutes)
 	$(BENCH_ENV) $(BIN)/python benchmarks/over.py --data $(DATA) $(OPTIONS)
+
+bench-trusted: setup ## what trusted labels are worth, and each kind of evidence beside the odds (about 5 minutes)
+	$(BENCH_ENV) $(BIN)/python benchmarks/trusted.py --data $(DATA) $(OPTIONS)
 
 bench-halves: setup ## out-of-bag voters in tens and in couples, beside cross-fitted ones (about 2 minutes)
 	$(BENCH_ENV) $(BIN)/python benchmarks/halves.py $(OPTIONS)
