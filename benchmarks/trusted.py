@@ -1,11 +1,12 @@
 """What trusted labels are worth: P(label wrong) from the odds alone, and with each kind beside.
 
 Run with `make bench-trusted`. Labels of the training parts of several data sets are turned at
-random, near ties or towards the longer answer; heads vote on them, and P(label wrong) is fitted on
-a few whose truth is known, drawn at random. Told is, on all others, the AUROC of the wrong labels
-and the log loss: of the curve over the log odds alone, and of the one that has every kind of
-evidence beside them, in the sizes that ``--rms`` names (see `tamis.strength.wrong_by_trusted`).
-Means over seeds and draws; test parts are not read.
+random, near ties or towards the longer answer, or are one person's vote; heads vote on them, and
+P(label wrong) is fitted on a few whose truth is known, drawn at random. Told is, on all others, the
+AUROC of the wrong labels and the Brier skill over their share: of the curve over the log odds
+alone, and of the one that has every kind of evidence beside them, in the sizes that ``--rms`` names
+(see `tamis.strength.wrong_by_trusted`). Means over seeds and draws; test parts are not read. The
+calibration error (15 bins) is in the JSON, too.
 
 Shapes: N pairs, F kinds of evidence.
 """
@@ -19,10 +20,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from sklearn.metrics import log_loss, roc_auc_score
+from sklearn.metrics import roc_auc_score
 
 from shared import parser_of
 from tamis.errors import DataError
+from tamis.metrics import brier_skill, expected_calibration_error
 from tamis.models.config import ModelConfig
 from tamis.recipes.evidence import Evidence, evidence_on
 from tamis.strength.summary import summarise
@@ -31,11 +33,12 @@ from tamis.studies.cells import cast_vote
 from tamis.studies.demo import DEMO_MODEL
 from tamis.studies.demo_data import labelled
 from tamis.studies.material import Bench, Limits, some_pairs
-from tamis.studies.noises import Bools, Noise, draw
+from tamis.studies.noises import Drawn, Noise, draw
 from tamis.vote.config import VoteConfig
 from tamis.vote.frozen import depth_scales, flatten, frozen_differences
 
 NOISES = (
+    Noise("votes"),
     Noise("uniform", 0.1),
     Noise("uniform", 0.3),
     Noise("longer", 0.25),
@@ -45,6 +48,9 @@ VOTE = VoteConfig(num_voters=4, estimators=("cross_fitted",))
 STREAM = 17
 NO_KINDS = 0.0
 
+Figures = tuple[float, float, float]
+Rows = dict[tuple[str, int, float], list[Figures]]
+
 
 @dataclass(frozen=True, slots=True)
 class Case:
@@ -53,13 +59,13 @@ class Case:
     name: str
     seed: int
     evidence: Evidence
-    wrong_N: Bools
+    drawn: Drawn
 
 
 def main() -> None:
     """Print a line for each case and number of trusted labels, then the means, then JSON."""
     parser = parser_of(__doc__)
-    parser.add_argument("--sets", nargs="+", default=["ukp", "hh", "alpaca", "pandalm"])
+    parser.add_argument("--sets", nargs="+", default=["ukp", "humour", "hh", "alpaca", "pandalm"])
     parser.add_argument("--pairs", type=int, default=1200, help="of a data set at most")
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--draws", type=int, default=12, help="of trusted labels")
@@ -67,7 +73,7 @@ def main() -> None:
     parser.add_argument("--rms", type=float, nargs="+", default=[NO_KINDS, 0.25, KIND_RMS, 1.0])
     parser.add_argument("--run", type=Path, default=Path("runs/trusted"))
     options = parser.parse_args()
-    rows: dict[tuple[str, int, float], list[tuple[float, float]]] = {}
+    rows: Rows = {}
     for case in cases(options):
         for num in options.trusted:
             for figures in worth(case, num=num, options=options):
@@ -75,9 +81,9 @@ def main() -> None:
                     rows.setdefault((case.name, num, rms), []).append(found)
     _print(rows, options)
     told = [
-        {"case": name, "trusted": num, "rms": rms, "auroc": auroc, "log_loss": loss}
+        {"case": name, "trusted": num, "rms": rms, "auroc": auroc, "skill": skill, "error": error}
         for (name, num, rms), found in rows.items()
-        for auroc, loss in [np.mean(found, axis=0).tolist()]
+        for auroc, skill, error in [np.mean(found, axis=0).tolist()]
     ]
     print(json.dumps({"settings": {k: str(v) for k, v in vars(options).items()}, "rows": told}))
 
@@ -94,7 +100,10 @@ def cases(options: argparse.Namespace) -> Iterator[Case]:
         known = None not in margins
         distance_N = np.abs(np.array(margins, np.float64)) if known else None
         bench = Bench(name, pairs, (), {}, distance_N, {})
-        for noise in NOISES if known else [one for one in NOISES if one.kind != "near"]:
+        voted = all(pair.votes is not None for pair in pairs)
+        for noise in NOISES:
+            if (noise.kind == "near" and not known) or (noise.kind == "votes" and not voted):
+                continue
             for seed in range(options.seeds):
                 drawn = draw(noise, bench, seed=seed)
                 told = [
@@ -104,17 +113,15 @@ def cases(options: argparse.Namespace) -> Iterator[Case]:
                 ballots = cast_vote(told, diff_ND * drawn.signs(), vote=VOTE, seed=seed)
                 mean_N = summarise(ballots.headline_NK).mean_N
                 evidence = evidence_on(told, mean_N=mean_N, seed=seed)
-                yield Case(f"{name}, {noise.title}", seed, evidence, drawn.wrong_N)
+                yield Case(f"{name}, {noise.title}", seed, evidence, drawn)
 
 
-def worth(
-    case: Case, *, num: int, options: argparse.Namespace
-) -> Iterator[dict[float, tuple[float, float]]]:
-    """Give AUROC and log loss on the labels that are not trusted, by size of the kinds."""
+def worth(case: Case, *, num: int, options: argparse.Namespace) -> Iterator[dict[float, Figures]]:
+    """Give the figures on the labels that are known and not trusted, by size of the kinds."""
     rng = np.random.default_rng([case.seed, num, STREAM])
     evidence_NF = np.stack(list(case.evidence.kinds.values()), axis=1)
     for _ in range(options.draws):
-        order = rng.permutation(len(case.wrong_N))
+        order = rng.permutation(np.flatnonzero(case.drawn.known_N))
         trusted, rest = order[:num], order[num:]
         found = {}
         for rms in options.rms:
@@ -123,25 +130,21 @@ def worth(
                 wrong = wrong_by_trusted(
                     case.evidence.odds_N,
                     trusted=trusted,
-                    is_wrong_T=case.wrong_N[trusted],
+                    is_wrong_T=case.drawn.wrong_N[trusted],
                     **kinds,
                 )
             except DataError:  # too few of either kind to be fitted on
                 break
-            truth = case.wrong_N[rest]
-            found[rms] = (
-                float(roc_auc_score(truth, wrong.wrong_N[rest])),
-                float(log_loss(truth, wrong.wrong_N[rest])),
-            )
+            truth, chance = case.drawn.wrong_N[rest], wrong.wrong_N[rest]
+            error = expected_calibration_error(chance, truth)
+            found[rms] = (float(roc_auc_score(truth, chance)), brier_skill(chance, truth), error)
         if len(found) == len(options.rms):
             yield found
 
 
-def _print(
-    rows: dict[tuple[str, int, float], list[tuple[float, float]]], options: argparse.Namespace
-) -> None:
+def _print(rows: Rows, options: argparse.Namespace) -> None:
     heads = ["odds alone" if rms == NO_KINDS else f"kinds {rms:g}" for rms in options.rms]
-    print(f"\n{'AUROC / log loss':<44}" + "".join(f"{head:>16}" for head in heads))
+    print(f"\n{'AUROC / Brier skill':<44}" + "".join(f"{head:>16}" for head in heads))
     cases_of = list(dict.fromkeys((name, num) for name, num, _ in rows))
     for name, num in cases_of:
         cells = [np.mean(rows[name, num, rms], axis=0) for rms in options.rms]
@@ -155,7 +158,7 @@ def _print(
 
 
 def _line(title: str, cells: list[np.ndarray]) -> None:
-    told = "".join(f"{auroc:>9.3f}/{loss:.3f} " for auroc, loss in cells)
+    told = "".join(f"{auroc:>8.3f}/{skill:+.3f} " for auroc, skill, _ in cells)
     print(f"{title:<44}{told}", flush=True)
 
 
