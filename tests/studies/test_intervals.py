@@ -42,6 +42,17 @@ def test_over_seeds_the_variance_is_that_of_a_mean_of_few():
     assert figure.over_items().low == figure.over_items().high
 
 
+def test_what_is_in_both_is_part_of_what_items_vary_by():
+    """Chance can have seeds move against each other, so that their mean hardly moves."""
+    moved_R = np.random.default_rng(0).normal(size=4000)
+    value_S = np.array([1.0, 0.4, 0.7])
+    against_RS = value_S + np.stack([moved_R, -moved_R, 0 * moved_R], axis=1)
+    found, p = Figure(value_S, against_RS, num_items=9).over_items_and_seeds()
+    assert found.low < 0 < found.high
+    assert found.high - found.low < 10
+    assert 0.05 < p < 0.7
+
+
 def test_one_seed_leaves_the_items(clusters_N):
     figure = figure_of(np.random.default_rng(0).random(clusters_N.size), clusters_N)
     found, alone = figure.over_items_and_seeds()[0], figure.over_items()
