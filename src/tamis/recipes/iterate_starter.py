@@ -36,10 +36,9 @@ reward_model:
                               # nothing beside AdamW
     prompts: 16               # of a step
     holdout_frac: 0.1         # of the prompts are only measured
-  # demonstrations: {path: demos.jsonl, weight: 1.0, preference_weight: 1.0, samples: newest,
-  #                  form: logistic}
+  # demonstrations: {path: demos.jsonl, weight: 1.0, preference_weight: 1.0, samples: newest}
                               # answers preferred to the policy's (AIHF); samples: all rounds' or
-                              # the newest's; form: or linear, which never comes to rest
+                              # the newest's; form: logistic, or linear, which never comes to rest
   start: base                 # or previous: each round goes on with the reward model before it
   members: 1                  # reward models a round; from 2 on their disagreement is watched
 
