@@ -69,9 +69,9 @@ def wrong_by_trusted(
     odds say that they are right, as they were fitted on the labels; what is checked shows the rule.
     So each kind of evidence by itself stands beside the odds. All slopes have the penalty
     slope^2 / 2, for log odds of standard deviation 1 and for kinds with a root mean square of 1/2:
-    few checked pairs bend the odds little. The intercept has no penalty. On four data sets this
-    ranks labels that were turned at random or near ties as well as the odds alone do, and better
-    where wrong labels follow a rule (`make bench-trusted`).
+    few checked pairs bend the odds little. The intercept has no penalty. On five data sets this
+    ranks labels that were turned at random or near ties next to as well as the odds alone do, and
+    better where wrong labels follow a rule that the votes have learnt (`make bench-trusted`).
 
     The trusted pairs need not be a random draw, as long as they were not chosen by their truth: a
     review of the most suspicious pairs serves as well, though its middle is then uncertain.

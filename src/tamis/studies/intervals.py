@@ -10,7 +10,7 @@ over items plus that over seeds, less what is in both (where each seed does well
 the next). Few seeds make it a t distribution: the degrees of freedom are Satterthwaite's, those of
 the variance between seeds alone, before anything is taken off, as the rest is known far better. On
 simulated differences of nothing, 1 to 8% of p-values are below 0.05, whichever part of the variance
-is the largest (3 seeds on 36 items, 5 on 50 and on 300, 15 on 300; 600 draws each; see its test).
+is the largest (3 seeds on 36 items, 5 on 50 and on 300, 15 on 300; 600 draws each).
 
 Shape legend: S seeds, N items, C clusters, R resamples.
 """

@@ -110,8 +110,8 @@ def figures_of(curves: Curves) -> dict[str, Figure]:
     weight[LATE] = weight[END] - _unit(early_place(curves.sizes), last + 1)
     weight[AREA] = _trapezoid(curves.kl)
     weight[ALPHA], weight[BETA] = _gao(curves.kl)
-    found = {name: _mean(gold_SPJ @ weight_J) for name, weight_J in weight.items()}
-    found[ORDER] = _mean(curves.order_SP)
+    found = {name: mean_over_prompts(gold_SPJ @ weight_J) for name, weight_J in weight.items()}
+    found[ORDER] = mean_over_prompts(curves.order_SP)
     points = points_of(gold_SPJ)
     found[HIGHEST] = _of_curve(points, lambda curve_J: curve_J.max(axis=-1))
     found[LOST] = _of_curve(points, lambda curve_J: curve_J.max(axis=-1) - curve_J[..., -1])
@@ -120,7 +120,7 @@ def figures_of(curves: Curves) -> dict[str, Figure]:
 
 def points_of(values_SPJ: Floats) -> list[Figure]:
     """Return the mean over prompts at each n."""
-    return [_mean(values_SPJ[..., place]) for place in range(values_SPJ.shape[-1])]
+    return [mean_over_prompts(values_SPJ[..., place]) for place in range(values_SPJ.shape[-1])]
 
 
 def peak_sizes(curves: Curves) -> Mapping[str, int | list[int]]:
@@ -130,7 +130,8 @@ def peak_sizes(curves: Curves) -> Mapping[str, int | list[int]]:
     return {"peak": curves.sizes[int(mean_SJ.mean(axis=0).argmax())], "peak_per_seed": of_seeds}
 
 
-def _mean(values_SP: Floats) -> Figure:
+def mean_over_prompts(values_SP: Floats) -> Figure:
+    """Return the mean of a number for each prompt; equal numbers of prompts share resamples."""
     num_prompts = values_SP.shape[1]
     counts_RC = draw_clusters(num_prompts, stream=STREAM)
     return mean_figure(values_SP, clusters_N=np.arange(num_prompts), counts_RC=counts_RC)

@@ -20,9 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tamis.studies.contrasts import contrast, per_seed
-from tamis.studies.intervals import Figure, draw_clusters, mean_figure
+from tamis.studies.intervals import Figure
 from tamis.studies.overoptimise.arms import RAW
-from tamis.studies.overoptimise.curves import END, GOLD, LATE, PROXY, STREAM
+from tamis.studies.overoptimise.curves import END, GOLD, LATE, PROXY, mean_over_prompts
 
 Floats = NDArray[np.float64]
 Row = dict[str, Any]
@@ -96,7 +96,7 @@ def rl_report(
     for arm, of_seeds in looks.items():
         end_SP = _at(reached, of_seeds, gold[arm])
         late_SP = end_SP - _at(reached / 2, of_seeds, gold[arm])
-        found[arm] = {END: _figure(end_SP), LATE: _figure(late_SP)}
+        found[arm] = {END: mean_over_prompts(end_SP), LATE: mean_over_prompts(late_SP)}
     figures = []
     for arm, named in found.items():
         for name, figure in named.items():
@@ -113,8 +113,8 @@ def _look_row(arm: str, of_seeds: Sequence[Sequence[Look]], place: int, *, gold_
     row: Row = {"arm": arm, "step": of_seeds[0][place].step}
     figures = {
         "kl": _of_seeds([seed[place].kl for seed in of_seeds]),
-        GOLD: _figure(gold_SP),
-        PROXY: _figure(_gained(of_seeds, PROXY)[:, :, place]),
+        GOLD: mean_over_prompts(gold_SP),
+        PROXY: mean_over_prompts(_gained(of_seeds, PROXY)[:, :, place]),
     }
     for name, figure in figures.items():
         row[name] = asdict(figure.over_items_and_seeds()[0])
@@ -141,12 +141,6 @@ def _at(kl: float, of_seeds: Sequence[Sequence[Look]], gold_SPL: Floats) -> Floa
         share = (kl - kl_L[before]) / width if width > 0 else 1.0
         rows.append((1 - share) * gold_PL[:, before] + share * gold_PL[:, after])
     return np.stack(rows)
-
-
-def _figure(values_SP: Floats) -> Figure:
-    num_prompts = values_SP.shape[1]
-    counts_RC = draw_clusters(num_prompts, stream=STREAM)
-    return mean_figure(values_SP, clusters_N=np.arange(num_prompts), counts_RC=counts_RC)
 
 
 def _of_seeds(values: Sequence[float]) -> Figure:
