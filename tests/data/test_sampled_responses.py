@@ -44,6 +44,19 @@ def test_every_form_is_read_alike(tmp_path, row):
     assert list(read_responses(write(tmp_path / "a.jsonl", row))) == [SAME]
 
 
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"prompt": "Hi", "completion": "one"},
+        {"prompt": "Hi", "response": [{"role": "assistant", "content": "one"}], "score": 1.5},
+    ],
+)
+def test_a_single_response_is_read_as_the_winners_of_best_of_n_are_written(tmp_path, row):
+    assert list(read_responses(write(tmp_path / "a.jsonl", row))) == [
+        Responses(ASKED, (said("one"),), 0)
+    ]
+
+
 def test_parquet_is_read_and_rows_may_have_any_number_of_responses(tmp_path):
     rows = [
         {"prompt": "Hi", "responses": ["one", "two"]},
@@ -62,7 +75,10 @@ def test_parquet_is_read_and_rows_may_have_any_number_of_responses(tmp_path):
     ("row", "said"),
     [
         ({"responses": ["a", "b"]}, r"row 1 .*field 'prompt\|messages\|.*expected a value"),
-        ({"prompt": "Hi"}, r"row 1 .*field 'responses\|answers\|completions': expected a value"),
+        (
+            {"prompt": "Hi"},
+            r"row 1 .*field 'responses\|.*\|completion': expected a value",
+        ),
         ({"prompt": "Hi", "responses": "a"}, "field 'responses': expected a list of responses"),
         ({"prompt": "Hi", "responses": ["a", 3]}, r"field 'responses\[1\]': expected text, or a"),
         ({"prompt": "Hi", "responses": [{"score": 1}]}, r"'responses\[0\]': .*response\|complet"),

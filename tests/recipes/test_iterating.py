@@ -12,7 +12,8 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 from verdicts import prefers_longer
 
-from tamis.data import read_pairs
+from tamis.data import read_pairs, write_pairs
+from tamis.data.prompts import read_prompts
 from tamis.errors import ConfigError, DataError
 from tamis.evaluate.judging.config import JudgeConfig
 from tamis.policy.iterate.config import (
@@ -26,9 +27,10 @@ from tamis.policy.rl.config import RLConfig
 from tamis.recipes import iterating
 from tamis.recipes.iterate_measure import gold_scoring, held_out_responses
 from tamis.recipes.iterate_phases import Site, improve, update
-from tamis.recipes.iterating import check_iterate, iterate
+from tamis.recipes.iterating import check_iterate, iterate, tell_of_common_prompts
 from tamis.report import write_report
 from tamis.runs import fingerprint
+from tamis.types import Message, Pair
 
 pytestmark = pytest.mark.slow
 STAGES = ("sample", "train", "choose", "align", "held-out sample", "judge", "measure")
@@ -288,6 +290,8 @@ def test_what_would_fail_late_is_refused_before_anything_is_computed(settings, l
     prompts = settings["data"]["prompts"]
     shares = tmp_path / "shares.jsonl"  # a prompt behind the limit of what is sampled from
     shares.write_text('{"prompt": "the lazy fox 4"}\n')
+    others = tmp_path / "others.jsonl"
+    others.write_text('{"prompt": "Who asks?", "response": "Nobody does."}\n')
     few = {"improve__by": "rl", "sample__limit": 3, "data__held_out": str(shares)}
     for own, error, words in (
         (few, DataError, "1 of 1 held-out prompts are among those"),
@@ -314,6 +318,11 @@ def test_what_would_fail_late_is_refused_before_anything_is_computed(settings, l
         ({"measure__judge": {"by": "http://localhost"}}, ConfigError, "model"),
         ({"measure__gold": ["judge:http://localhost/v1#m"]}, ConfigError, "scores none alone"),
         ({"reward_model__demonstrations": {"path": "none.jsonl"}}, DataError, "none.jsonl"),
+        (
+            {"reward_model__demonstrations": {"path": str(others)}},
+            DataError,
+            "none of its 1 prompt is among",
+        ),
         ({"improve__align": {"loss": "nonsense"}}, ConfigError, "nonsense"),
         ({"reward_model__train": {"loss": "nonsense"}}, ConfigError, "nonsense"),
         ({"data__verdicts": str(tmp_path / "none.parquet")}, DataError, "no such file"),
@@ -321,6 +330,22 @@ def test_what_would_fail_late_is_refused_before_anything_is_computed(settings, l
         with pytest.raises(error, match=words):
             iterate(changed(settings, **own), watcher=log.watcher())
     assert log.begun == []
+
+
+@pytest.mark.parametrize(("split", "said"), [("train", 1), ("test", 0)])
+def test_held_out_prompts_that_the_reward_models_know_are_counted(
+    settings, log, tmp_path, split, said
+):
+    held_out = read_prompts(settings["data"]["held_out"])
+    sides = [(Message("assistant", text),) for text in ("Yes.", "No.")]
+    known = [Pair("a", held_out[0], *sides, split=split), Pair("b", (), *sides)]
+    write_pairs(tmp_path / "pairs.parquet", known)
+    tell_of_common_prompts(
+        changed(settings), pairs=tmp_path / "pairs.parquet", watcher=log.watcher()
+    )
+    assert [f"1 of {len(held_out)} held-out prompts have" in text for text in log.said] == (
+        [True] * said
+    )
 
 
 def rl_of(reward, **rl):

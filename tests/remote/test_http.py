@@ -108,6 +108,20 @@ def test_the_key_comes_from_the_environment_that_is_named(server, monkeypatch):
     assert "Authorization" not in server.headers[1]
 
 
+def test_what_is_for_this_machine_goes_through_no_proxy(server, monkeypatch):
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    server.answer = lambda path, body: {"ok": 1}
+    with closing(JsonServer()) as proxy:
+        proxy.answer = lambda path, body: {"ok": 2}
+        for name in ("http_proxy", "HTTP_PROXY"):
+            monkeypatch.setenv(name, proxy.url)
+        assert post_json(server.url, {"a": 1}, access=QUICK) == {"ok": 1}
+        assert proxy.bodies == []
+        elsewhere = Access(retries=0, wait_s=0.0)
+        assert post_json("http://judge.invalid/v1", {"a": 1}, access=elsewhere) == {"ok": 2}
+
+
 @pytest.mark.parametrize("state", [301, 302, 303, 307, 308])
 def test_nobody_is_followed_elsewhere_with_the_key(server, monkeypatch, state):
     monkeypatch.setenv("MY_KEY", "secret")

@@ -11,6 +11,8 @@ from tamis.evaluate.judging.matching import Comparison
 from tamis.evaluate.judging.opinion import Opinion
 from tamis.evaluate.judging.report import judge_report
 from tamis.policy.sampling.best_of import best_of_points
+from tamis.policy.sampling.responses import Sampled
+from tamis.policy.watch import watch_point
 from tamis.report import write_report
 from tamis.types import Message
 
@@ -53,9 +55,27 @@ def test_the_best_of_n_is_drawn_against_kl_with_gold_where_there_is_one(page):
     assert ">gain to the gold reward<" not in text
 
 
-def test_samples_without_a_reward_model_have_nothing_to_tell(page):
-    with pytest.raises(Exception, match="nothing to report"):
-        page("sample", {"watch": {}})
+@pytest.mark.parametrize("scored", [False, True])
+def test_samples_show_what_was_measured_of_them(page, scored):
+    answers = [
+        Sampled(
+            (Message("user", f"Number {n}?"),),
+            tuple((Message("assistant", f"{n} and {k} make {n + k}."),) for k in range(2)),
+            (True, False),
+            ((1,) * (n + 3), (1,) * 5),
+        )
+        for n in range(6)
+    ]
+    scores = (lambda _: np.arange(12.0)) if scored else None
+    point = watch_point(answers, policy=None, reference=None, proxy=scores, gold=None, seed=0)
+    text, twin = page("sample", {"watch": point.to_json()})
+    assert list(twin["sections"]) == ["responses"]
+    assert "12 responses to 6 prompts, 5 tokens long on average." in text
+    assert twin["sections"]["responses"]["data"]["tokens"]["mean"]["value"] == 5.25
+    for words in ("likeness of responses", "ended and was not cut", "50.0%"):
+        assert words in text
+    assert (">reward<" in text) is scored
+    assert "vote of reward models" not in text
 
 
 def test_alignment_shows_held_out_pairs_before_and_after(page):

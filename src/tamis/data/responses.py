@@ -13,6 +13,7 @@ from tamis.types import Conversation
 
 PROMPTS = ("prompt", "messages", "question", "instruction")
 RESPONSES = ("responses", "answers", "completions")
+ONE = ("response", "completion")
 TEXTS = ("response", "completion", "text", "content")
 
 
@@ -42,9 +43,10 @@ def read_responses(path: str) -> Iterator[Responses]:
     """Give the prompts of any source that `read_rows` reads, one a row, with their responses.
 
     A row has a prompt (``prompt``, ``messages``, ``question`` or ``instruction``: text or messages)
-    and a list of responses (``responses``, ``answers`` or ``completions``). A response is a text, a
-    message or a list of messages, or an object with its text as ``response``, ``completion``,
-    ``text`` or ``content``. Other keys are not read.
+    and a list of responses (``responses``, ``answers`` or ``completions``), or a single one
+    (``response`` or ``completion``). A response is a text, a message or a list of messages, or an
+    object with its text as ``response``, ``completion``, ``text`` or ``content``. Other keys are
+    not read.
 
     Raises:
         DataError: nothing is there, or a row is not such; the message names file, row and field
@@ -53,11 +55,14 @@ def read_responses(path: str) -> Iterator[Responses]:
     for index, values in read_rows(path):
         row = Row(path, index, values)
         prompt = row.conversation(row.first(*PROMPTS), role="user")
-        field = row.first(*RESPONSES)
+        field = row.first(*RESPONSES, *ONE)
         items = row.get(field)
-        if not isinstance(items, list):
+        if field in ONE:
+            responses = [_response(row, field, items)]
+        elif isinstance(items, list):
+            responses = [_response(row, f"{field}[{i}]", item) for i, item in enumerate(items)]
+        else:
             raise row.error(field, expected="a list of responses", found=items)
-        responses = [_response(row, f"{field}[{i}]", item) for i, item in enumerate(items)]
         yield Responses(prompt, tuple(responses), index)
 
 

@@ -17,6 +17,8 @@ from tamis.models.load import load_language_model
 from tamis.models.source import loading, locate, quiet
 from tamis.models.template import has_reward_template, read_template
 
+IN_A_RUN = ("align/policy", "rl/policy", "best/policy")
+
 CARD = """---
 library_name: transformers
 pipeline_tag: text-generation
@@ -64,9 +66,10 @@ def load_chat_tokenizer(model: ModelConfig) -> PreTrainedTokenizerBase:
     Where it has no padding token, its end token is one: nothing here tells the end by the padding.
 
     Raises:
-        ConfigError: it cannot be loaded, has no chat template or that of a reward model, which
-            would end the prompt, or no end token.
+        ConfigError: it cannot be loaded or is a run directory, has no chat template or that of a
+            reward model, which would end the prompt, or no end token.
     """
+    _check_no_run(model.path)
     with loading(model.path), quiet():
         tokenizer = AutoTokenizer.from_pretrained(
             locate(model.path),
@@ -86,6 +89,18 @@ def load_chat_tokenizer(model: ModelConfig) -> PreTrainedTokenizerBase:
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     return cast(PreTrainedTokenizerBase, tokenizer)
+
+
+def _check_no_run(path: str) -> None:
+    """Refuse a run directory, and name the policies in it."""
+    folder = Path(locate(path))
+    if not folder.is_dir() or (folder / "config.json").exists():
+        return
+    inside = [str(folder / name) for name in IN_A_RUN if (folder / name).is_dir()]
+    if inside:
+        raise ConfigError(
+            f"{shorten(path)} is a run directory and no policy; expected {' or '.join(inside)}"
+        )
 
 
 def save_policy(

@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from tamis.data import DataConfig
+from tamis.data import DataConfig, read_pairs
 from tamis.data.prompts import read_prompts
 from tamis.data.responses import read_responses
 from tamis.data.tables import plain_turns
@@ -49,6 +49,7 @@ from tamis.recipes.reinforcing import check_reward, guide_of
 from tamis.recipes.scoring import check_scores_alone
 from tamis.recipes.stages import PAIRS, VERDICTS, data_stage
 from tamis.report import write_report
+from tamis.report.numbers import plural
 from tamis.runs import (
     Stage,
     StageResult,
@@ -87,6 +88,7 @@ def iterate(config: IterateConfig, *, watcher: Watcher) -> Path:
         settings = config.model_dump(mode="json")
         write_text(run / SETTINGS, yaml.safe_dump(settings, sort_keys=False, allow_unicode=True))
     pairs, verdicts = _pairs(config, run=run, watcher=watcher)
+    tell_of_common_prompts(config, pairs=pairs, watcher=watcher)
     site = Site(config, run, pairs, verdicts, watcher)
     told: list[History] = []
 
@@ -145,9 +147,7 @@ def check_iterate(config: IterateConfig) -> None:
         checked_alignment(settings, policy=config.policy)
     if measure.judge is not None:
         open_judge(measure.judge, folder=Path(config.out))
-    demonstrations = config.reward_model.demonstrations
-    if demonstrations is not None:
-        read_demonstrations(demonstrations.path)
+    _check_demonstrations(config)
     # what is sampled from may be a part; RL reads the whole file
     limit = None if how.by == "rl" else config.sample.limit
     prompts = read_prompts(config.data.prompts, limit=limit)
@@ -159,6 +159,32 @@ def check_iterate(config: IterateConfig) -> None:
         raise DataError(
             f"{config.data.held_out}: {common} of {len(held_out)} held-out prompts are among those "
             f"of {config.data.prompts}; expected others"
+        )
+
+
+def _check_demonstrations(config: IterateConfig) -> None:
+    """Refuse demonstrations of which none has a prompt that a round samples from."""
+    demonstrations = config.reward_model.demonstrations
+    if demonstrations is None:
+        return
+    shown = {prompt for prompt, _ in read_demonstrations(demonstrations.path)}
+    if shown.isdisjoint(read_prompts(config.data.prompts, limit=config.sample.limit)):
+        raise DataError(
+            f"{demonstrations.path}: none of its {plural(len(shown), 'prompt')} is among those "
+            f"that a round samples from ({config.data.prompts}, sample.limit "
+            f"{config.sample.limit}); expected some"
+        )
+
+
+def tell_of_common_prompts(config: IterateConfig, *, pairs: Path, watcher: Watcher) -> None:
+    """Say how many held-out prompts the reward models are trained on."""
+    held_out = read_prompts(config.data.held_out, limit=config.measure.limit)
+    trained = {pair.prompt for pair in read_pairs(pairs) if pair.split != "test"}
+    common = sum(prompt in trained for prompt in held_out)
+    if common:
+        watcher.say(
+            f"note: {common} of {plural(len(held_out), 'held-out prompt')} have answers among the "
+            "pairs that the reward models learn from, which may flatter the proxy gain"
         )
 
 

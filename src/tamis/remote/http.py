@@ -12,7 +12,7 @@ from http.client import HTTPException
 from typing import Any, final
 from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
-from urllib.request import HTTPRedirectHandler, Request, build_opener
+from urllib.request import HTTPRedirectHandler, ProxyHandler, Request, build_opener
 
 from tamis.errors import ConfigError, shorten
 
@@ -118,7 +118,8 @@ def post_json(
     Time-outs, lost connections, answers that are no JSON, and the states 408, 409, 425, 429 and 5xx
     are tried again, after ``wait_s`` seconds, twice that, and so on up to a minute, or as long as
     ``Retry-After`` says (at most that minute). Nobody is followed elsewhere: what is posted, and
-    the key, are for the server that was named.
+    the key, are for the server that was named. The proxy of the environment is not used on the way
+    to this machine.
 
     Args:
         url: where to.
@@ -155,8 +156,11 @@ def _try(url: str, body: Mapping[str, Any], *, access: Access) -> Any:
     if key:
         headers["Authorization"] = f"Bearer {key}"
     request = Request(url, json.dumps(body).encode(), headers)
+    handlers: list[Any] = [_Stays]
+    if is_loopback(urlsplit(url).hostname or ""):
+        handlers.append(ProxyHandler({}))  # what is for this machine does not leave it
     try:
-        with build_opener(_Stays).open(request, timeout=access.timeout_s) as response:
+        with build_opener(*handlers).open(request, timeout=access.timeout_s) as response:
             return json.loads(response.read())
     except HTTPError as error:
         with error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -36,9 +37,35 @@ class BestPoint:
 
 
 @dataclass(frozen=True, slots=True)
+class Amount:
+    """A mean with its interval, and the standard deviation."""
+
+    mean: Interval
+    std: float
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """What was measured of the responses of a sample."""
+
+    num_prompts: int
+    num_responses: int
+    characters: Amount
+    tokens: Amount | None = None
+    finished_frac: Interval | None = None
+    distinct_1: float | None = None
+    distinct_2: float | None = None
+    self_bleu: list[float] | None = None
+    repeated_frac: Interval | None = None
+    proxy: Amount | None = None
+    gold: Amount | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class SampleReport:
     """``sample/report.json``."""
 
+    watch: Watched | None = None
     curve: list[BestPoint] = field(default_factory=list)
     best_of: dict[str, int] = field(default_factory=dict)
 
@@ -108,7 +135,7 @@ def single_sections(run: Path) -> list[Section]:
     Raises:
         DataError: a file is damaged.
     """
-    found = (_best_of(run), _align(run), _judge(run))
+    found = (_best_of(run), _responses(run), _align(run), _judge(run))
     return [section for section in found if section is not None]
 
 
@@ -143,6 +170,39 @@ def _best_of(run: Path) -> Section | None:
     blocks: tuple[Block, ...] = (Picture(_best_picture(points, seen), f"{seen}.", reading), table)
     data = {"curve": [asdict(point) for point in points], "best_of": report.best_of}
     return Section("Best of n", "best-of", blocks, data, f"{seen}.")
+
+
+def _responses(run: Path) -> Section | None:
+    report = load_record(run / "sample" / "report.json", SampleReport)
+    if report is None or report.watch is None:
+        return None
+    seen = report.watch
+    alike = None if seen.self_bleu is None else float(np.mean(seen.self_bleu))
+    rows = (
+        *_amounts((("tokens", seen.tokens), ("characters", seen.characters))),
+        ("ended and was not cut", percent_interval(seen.finished_frac), ""),
+        ("different words (distinct-1)", percent(seen.distinct_1), ""),
+        ("different pairs of words (distinct-2)", percent(seen.distinct_2), ""),
+        ("likeness of responses (Self-BLEU)", percent(alike), ""),
+        ("four-grams that were there before", percent_interval(seen.repeated_frac), ""),
+        *_amounts((("reward", seen.proxy), ("gold reward", seen.gold)), digits=2),
+    )
+    lead = f"{plural(seen.num_responses, 'response')} to {plural(seen.num_prompts, 'prompt')}"
+    if seen.tokens is not None:
+        lead += f", {number(seen.tokens.mean.value, digits=0)} tokens long on average"
+    header = ("of a response", "mean, 95% interval over prompts", "standard deviation")
+    table = Table("What was sampled", header, rows)
+    return Section("Responses", "responses", (table,), asdict(seen), f"{lead}.")
+
+
+def _amounts(
+    amounts: Iterable[tuple[str, Amount | None]], *, digits: int = 0
+) -> list[tuple[str, str, str]]:
+    return [
+        (name, number_interval(amount.mean, digits=digits), number(amount.std, digits=digits))
+        for name, amount in amounts
+        if amount is not None
+    ]
 
 
 def _best_picture(points: list[BestPoint], seen: str) -> Any:

@@ -49,11 +49,11 @@ def seen(asked, *, into):
     return by_length(asked)
 
 
-def test_answers_are_scored_as_they_were_written_and_noted_apart():
+def test_answers_are_scored_as_sampled_responses_are_and_noted_apart():
     reward = made(by_length, gold=lambda asked: Scored(-by_length(asked).score_N))
     rewards, metrics = call(reward, ["abc", "", " a "], numbers=[4, 4, 7])
-    assert rewards == [3.0, 0.0, 3.0]
-    assert metrics["score/mean"] == 2.0
+    assert rewards == [3.0, 1.0, 1.0]  # an empty one is a full stop, white space is nothing
+    assert metrics["score/mean"] == pytest.approx(5 / 3)
     assert "gold/mean" not in metrics
     held_out, metrics = call(reward, ["ab"], numbers=[1], held_out=True)
     assert held_out == [2.0]

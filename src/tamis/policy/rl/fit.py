@@ -37,9 +37,9 @@ from tamis.policy.adapters import adapters, check_weights
 from tamis.policy.load import load_chat_tokenizer, load_policy, save_policy
 from tamis.policy.rl.arguments import order_of, rl_arguments
 from tamis.policy.rl.config import RewardConfig, RLConfig
-from tamis.policy.rl.perplexity import watching_perplexity
 from tamis.policy.rl.report import rl_report
 from tamis.policy.rl.rewards import Judged, PolicyReward, Shape
+from tamis.policy.rl.tokens import watching_tokens
 from tamis.policy.rl.watch import WATCH, Draws, Watch, read_lines
 from tamis.runs import is_main, progress
 from tamis.runs.processes import from_main
@@ -105,7 +105,7 @@ def reinforce(
     )
     with quiet(), progress("reinforcing", total=arguments.max_steps) as advance:
         watch = Watch(rewarding, path=work / WATCH, on_step=advance, seed=seed)
-        trainer = watching_perplexity(TRAINERS[config.method])(
+        trainer = watching_tokens(TRAINERS[config.method])(
             model=model,
             reward_funcs=[rewarding],
             args=arguments,

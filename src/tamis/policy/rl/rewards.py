@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from tamis.metrics.diversity import distinct_frac, repeated_frac, self_bleu, words_of
 from tamis.policy.rl.config import ShapingConfig
+from tamis.policy.sampling.responses import answer_turn
 from tamis.principles.principle import Principle, Stance
 from tamis.principles.sample import sample_principles, with_interventions
 from tamis.types import Conversation, Message
@@ -197,7 +198,7 @@ class PolicyReward:
         step = HELD_OUT if watched else int(trainer_state.global_step)
         guide = self._judged.guide
         asked = [
-            Asked(prompt, _turns(completion), guide.texts(step, at, prompt))
+            Asked(prompt, _answer(completion), guide.texts(step, at, prompt))
             for prompt, completion, at in zip(
                 map(_turns, prompts), completions, number, strict=True
             )
@@ -282,6 +283,12 @@ def _joined(parts: Sequence[Noted]) -> Noted | None:
 def _joined_column(columns: Sequence[Floats | None]) -> Floats | None:
     known = [column_N for column_N in columns if column_N is not None]
     return np.concatenate(known) if len(known) == len(columns) else None
+
+
+def _answer(messages: Sequence[dict[str, Any]]) -> Conversation:
+    """Return a completion as sampled responses are kept, so that both get the same score."""
+    *before, last = _turns(messages)
+    return (*before, *answer_turn(last.content))
 
 
 def _turns(messages: Sequence[dict[str, Any]]) -> Conversation:

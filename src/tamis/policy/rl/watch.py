@@ -22,8 +22,8 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from tamis.errors import ConfigError
 from tamis.metrics.bootstrap import cluster_bootstrap
-from tamis.policy.rl.perplexity import PERPLEXITY
 from tamis.policy.rl.rewards import Floats, Noted, PolicyReward, diversity_of
+from tamis.policy.rl.tokens import PERPLEXITY
 from tamis.runs import write_json, write_text
 from tamis.train.tracking import send_counts
 from tamis.train.trainer import COMPLETE

@@ -74,11 +74,11 @@ def loss(view: View, *, settings: Settings) -> Tensor:
     preferences by DPO plus, times w, the likelihood of demonstrations. The gradient of the latter
     is linear in rewards: up on demonstrations, down on samples of the current policy, whose share
     is 0 on average, so that without samples it is the likelihood alone. With samples, which are
-    those of the policy that training starts from, ``linear`` is that difference, and has no lower
-    bound; ``logistic`` is its surrogate that comes to rest, the objective of SPIN (arXiv
-    2401.01335) beside DPO. Both weights are 1 by default, as in the authors' code; theirs are per
-    token of a reward model. The mean over tokens is ours: a sum is hundreds of times the loss on a
-    pair.
+    those of the policy that training starts from, ``linear`` is that difference of implied rewards,
+    beta times the log likelihood (at w 1 and beta 0.1 it weighs a tenth), and has no lower bound;
+    ``logistic`` is its surrogate that comes to rest, the objective of SPIN (arXiv 2401.01335)
+    beside DPO. Both weights are 1 by default, as in the authors' code; theirs are per token of a
+    reward model. The mean over tokens is ours: a sum is hundreds of times the loss on a pair.
 
     Args:
         view: with the demonstrations' log probabilities, and where there are samples with theirs
