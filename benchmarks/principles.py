@@ -7,6 +7,7 @@ its opposite, none of which was trained on; "fresh" and "more" are twelve more e
 and paraphrase: Spearman's correlation of length and score over its answers, under both. Printed is
 the share of prompts on which the sign changes in the direction asked for, with a 95% interval over
 prompts; "wordings" are two of the shipped ones, for comparison. Settings may be chosen by these.
+``--members N`` trains N models, whose mean scores it reports, and each of them behind it.
 ``--widen FILE`` goes on from the trained model with more wordings: benchmarks/wordings.yaml has
 172, benchmarks/opposites.yaml words and templates for 40,000, among which the known ones stay.
 ``--blind benchmarks/blind.yaml`` adds pairs that nobody looks at, once everything is chosen.
@@ -19,6 +20,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
+import shutil
 import tempfile
 import time
 from collections.abc import Sequence
@@ -28,7 +30,7 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from opposites import grown
+from opposites import grown, opposite, with_opposites
 from shared import model_of, pairs_of, parser_of
 from tamis.metrics import cluster_bootstrap, cluster_ids
 from tamis.models.checkpoint import Scorer, load_scorer
@@ -62,41 +64,36 @@ def main() -> None:
     """Print the table and, last, the figures as JSON."""
     options = _options()
     started = time.perf_counter()
-    model = _model(options)
     unseen = yaml.safe_load(UNSEEN.read_text(encoding="utf-8"))
     if options.blind is not None:
         unseen["blind"] = yaml.safe_load(options.blind.read_text(encoding="utf-8"))
+    if options.opposites:
+        unseen |= {f"{name}, marked": by_mark(some) for name, some in unseen.items()}
     stages = _stages(
         options, without={t for some in unseen.values() for both in some for t in both}
     )
     with tempfile.TemporaryDirectory() as folder:
-        num_examples = []
-        for number, known in enumerate(stages):
-            work = Path(folder) / f"stage-{number}"
-            passes = options.widen_passes if number else options.passes
-            made = training_examples(options, known=known, passes=passes, model=model, work=work)
-            num_examples.append(len(made))
-            print(f"{len(made)} examples of {len({p.group for p in made})} prompts", flush=True)
-            rate = options.widen_rate if number else None
-            checkpoint = train(made, options, model=model, work=work, rate=rate)
-            model = ModelConfig(path=str(checkpoint), max_length=options.max_length)
+        seeds = range(options.seed, options.seed + options.members)
+        scorers = [
+            load_scorer(str(trained(options, stages=stages, seed=seed, folder=Path(folder))))
+            for seed in seeds
+        ]
         train_s = time.perf_counter() - started
-        scorer = load_scorer(str(checkpoint))
-        prompts = held_out(options, scorer=scorer, paraphrases=unseen["paraphrases"])
+        prompts = held_out(options, scorer=scorers[0], paraphrases=unseen["paraphrases"])
         first = stages[0][0]
         seen = list(zip(first.wanted, first.negated, strict=True))[:NUM_SEEN]
-        with precision_of(_settings(options), scorer.model.device.type):
-            figures = {
-                name: flips(prompts, some, scorer=scorer, seed=options.seed)
-                for name, some in {**unseen, "wordings": seen}.items()
-            }
-        if "blind" in figures:
-            del figures["blind"]["by_words"]
-    _print(figures, num_prompts=len(prompts))
+        found = {
+            name: figures_of(prompts, some, scorers=scorers, options=options)
+            for name, some in {**unseen, "wordings": seen}.items()
+        }
+    for name in found:
+        if name.startswith("blind"):
+            del found[name]["by_words"]
+    _print(found, num_prompts=len(prompts))
     minutes = (time.perf_counter() - started) / 60
     settings = {name: str(value) for name, value in vars(options).items()}
-    result = {"settings": settings, "num_examples": num_examples, "num_prompts": len(prompts)}
-    print(json.dumps({**result, "minutes": round(minutes, 1), "train_s": train_s, **figures}))
+    result = {"settings": settings, "num_prompts": len(prompts)}
+    print(json.dumps({**result, "minutes": round(minutes, 1), "train_s": train_s, **found}))
 
 
 def _options() -> argparse.Namespace:
@@ -106,6 +103,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--principles", type=Path, help="file of other wordings than the shipped")
     parser.add_argument("--widen", type=Path, help="file of more wordings, trained on afterwards")
     parser.add_argument("--blind", type=Path, help="file of pairs that decide")
+    parser.add_argument(
+        "--opposites", action="store_true", help="then on every wording behind the mark, too"
+    )
     parser.add_argument("--names", nargs="+", default=list(NAMES), help="principles that decide")
     parser.add_argument("--pairs", type=int, default=900, help="pairs to make examples from")
     parser.add_argument("--passes", type=int, default=4, help="examples of a pair")
@@ -121,6 +121,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--top-layers", type=int, help="adapters in the last so many alone")
     parser.add_argument("--bfloat16", action="store_true", help="compute the trunk in bfloat16")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--members", type=int, default=1, help="seeds; together an ensemble")
+    parser.add_argument("--keep", type=Path, help="folder of checkpoints, one a seed")
     return parser.parse_args()
 
 
@@ -133,6 +135,8 @@ def _stages(options: argparse.Namespace, *, without: set[str]) -> list[list[Prin
         stages.append([among(first, many, share=options.widen_known), *others])
     elif options.widen is not None:
         stages.append(choose_principles(load_principles(options.widen), options.names))
+    if options.opposites:
+        stages.append([with_opposites(principle) for principle in stages[0]])
     for principle in itertools.chain.from_iterable(stages):
         both = without & {*principle.wanted, *principle.negated}
         assert not both, f"{principle.name}: trained on, and to be unseen: {sorted(both)}"
@@ -146,6 +150,37 @@ def among(few: Principle, many: Principle, *, share: float) -> Principle:
         times = round(share / (1 - share) * len(others) / len(known))
         sides.append(known * times + others)
     return replace(few, wanted=sides[0], negated=sides[1])
+
+
+def by_mark(opposites: Sequence[Sequence[str]]) -> list[tuple[str, str]]:
+    """Return what asks for short answers, and the same behind the mark of the opposite."""
+    return [(wanted, opposite(wanted)) for wanted, _ in opposites]
+
+
+def trained(
+    options: argparse.Namespace,
+    *,
+    stages: Sequence[Sequence[Principle]],
+    seed: int,
+    folder: Path,
+) -> Path:
+    """Return the checkpoint of one seed, trained now or kept from before."""
+    if options.keep is not None and (options.keep / f"seed-{seed}").is_dir():
+        return options.keep / f"seed-{seed}"
+    options = argparse.Namespace(**{**vars(options), "seed": seed})
+    model = _model(options)
+    for number, known in enumerate(stages):
+        work = folder / f"seed-{seed}-stage-{number}"
+        passes = options.widen_passes if number else options.passes
+        made = training_examples(options, known=known, passes=passes, model=model, work=work)
+        print(f"{len(made)} examples of {len({p.group for p in made})} prompts", flush=True)
+        rate = options.widen_rate if number else None
+        checkpoint = train(made, options, model=model, work=work, rate=rate)
+        model = ModelConfig(path=str(checkpoint), max_length=options.max_length)
+    if options.keep is None:
+        return checkpoint
+    options.keep.mkdir(parents=True, exist_ok=True)
+    return Path(shutil.move(checkpoint, options.keep / f"seed-{seed}"))
 
 
 def _model(options: argparse.Namespace) -> ModelConfig:
@@ -245,17 +280,39 @@ def held_out(
     return found
 
 
-def flips(
+def figures_of(
+    prompts: Sequence[tuple[Conversation, list[Conversation]]],
+    opposites: Sequence[Sequence[str]],
+    *,
+    scorers: Sequence[Scorer],
+    options: argparse.Namespace,
+) -> dict[str, object]:
+    """Return the figures of the scorers, or of the mean of their standardised scores, and each."""
+    members = []
+    for scorer in scorers:
+        with precision_of(_settings(options), scorer.model.device.type):
+            members.append(scores_of(prompts, opposites, scorer=scorer))
+    alone = [flips(prompts, opposites, scores=scores, seed=options.seed) for scores in members]
+    if len(members) == 1:
+        return alone[0]
+    stds = [np.concatenate([part.ravel() for part in scores]).std() for scores in members]
+    mean = [
+        sum(part / std for part, std in zip(parts, stds, strict=True)) / len(members)
+        for parts in zip(*members, strict=True)
+    ]
+    each = [one["followed"]["value"] for one in alone]
+    return {**flips(prompts, opposites, scores=mean, seed=options.seed), "each": each}
+
+
+def scores_of(
     prompts: Sequence[tuple[Conversation, list[Conversation]]],
     opposites: Sequence[Sequence[str]],
     *,
     scorer: Scorer,
-    seed: int,
-) -> dict[str, object]:
-    """Return the shares of prompts and words on which the sign changes, intervals over prompts."""
-    num_texts = 2 * len(opposites)
-    lengths, scores, names = [], [], []
-    for number, (prompt, sides) in enumerate(prompts):
+) -> list[np.ndarray]:
+    """Return what each prompt's answers score under all texts, [T, A]."""
+    found = []
+    for prompt, sides in prompts:
         # all in one call: what an answer is under all texts is computed once
         whole = [
             sum(condition(prompt, side, texts=[text]), ())
@@ -264,11 +321,25 @@ def flips(
             for side in sides
         ]
         ids = encode_conversations(scorer.tokenizer, whole, max_length=scorer.max_length)
-        found_TA = score_sequences(scorer.model, ids, pad_id=pad_id_of(scorer.tokenizer))
-        scores += list(found_TA.astype(np.float64).reshape(num_texts, len(sides)))
+        scores = score_sequences(scorer.model, ids, pad_id=pad_id_of(scorer.tokenizer))
+        found.append(scores.astype(np.float64).reshape(2 * len(opposites), len(sides)))
+    return found
+
+
+def flips(
+    prompts: Sequence[tuple[Conversation, list[Conversation]]],
+    opposites: Sequence[Sequence[str]],
+    *,
+    scores: Sequence[np.ndarray],
+    seed: int,
+) -> dict[str, object]:
+    """Return the shares of prompts and words on which the sign changes, intervals over prompts."""
+    lengths, names = [], []
+    for number, (_, sides) in enumerate(prompts):
         lengths += [np.array([float(_chars(side)) for side in sides])] * len(opposites)
         names += [str(number)] * len(opposites)
-    found = sign_flip(lengths, wanted=scores[::2], negated=scores[1::2], asks=-1)
+    rows = [row_A for part in scores for row_A in part]
+    found = sign_flip(lengths, wanted=rows[::2], negated=rows[1::2], asks=-1)
     told = np.isfinite(found.followed_Q)
     clusters = cluster_ids([name for name, tells in zip(names, told, strict=True) if tells])
     per_words = found.followed_Q.reshape(-1, len(opposites)).T
@@ -294,9 +365,10 @@ def _print(figures: dict[str, dict], *, num_prompts: int) -> None:
         print(
             f"{name:>12} | sign changes as asked {cells[0]} | sign changes {cells[1]} | "
             f"mean correlation {wanted:+.2f} / {negated:+.2f}"
+            + "".join(f" | {100 * share:.1f}" for share in found.get("each", []))
         )
-    for name in ("paraphrases", "fresh", "more"):
-        for words, share in figures[name]["by_words"].items():
+    for name in figures:
+        for words, share in figures[name].get("by_words", {}).items():
             print(f"{100 * share:6.1f}  {words}")
 
 
