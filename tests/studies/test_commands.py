@@ -54,8 +54,12 @@ def test_some_arms_are_run_alone():
     assert some.arms == ("plain", "warm", "combined")
     assert some.model_dump(exclude={"arms"}) == every.model_dump(exclude={"arms"})
     assert plan_for("overoptimise", "default", num_seeds=2, arms=["raw"]).arms == ("raw",)
-    with pytest.raises(ConfigError, match="expected plain, combined and some of plain, simcse"):
-        plan_for("shift", "full", num_seeds=2, arms=["plain", "warm"])
+    with pytest.raises(ConfigError, match="expected plain and some of plain, simcse"):
+        plan_for("shift", "full", num_seeds=2, arms=["combined", "warm"])
+    with pytest.raises(ConfigError, match="arms are plain; expected plain and some of"):
+        plan_for("shift", "full", num_seeds=2, arms=["plain"])
+    documented = plan_for("shift", "full", num_seeds=2, arms=["metarm-outer", "plain"])
+    assert documented.arms == ("plain", "metarm-outer")
     with pytest.raises(ConfigError, match=r"--arm: .*raw, none; expected raw, and known others"):
         plan_for("overoptimise", "quick", num_seeds=2, arms=["none", "raw"])
     assert plan_for("overoptimise", "full", num_seeds=2, arms=["raw", "warm"]).rl.arms == ("raw",)

@@ -353,6 +353,24 @@ def test_what_length_alone_reaches_is_told_of_each_level():
     assert values[LONGER, LEVELS[1]] == 0.5  # all as long
 
 
+def test_a_recommended_arm_that_is_not_part_of_it_has_no_goal():
+    plain, other = some_runs(6, accuracy=0.4), some_runs(7, accuracy=0.6)
+    found = report_of({PLAIN: plain, "warm": other}, recommended=METARM)
+    assert [row["figure"].split()[0] for row in found["verdicts"]] == ["methods"]
+
+
+def test_one_of_several_models_is_no_method():
+    """It is plain training with other settings, however good it is."""
+    plain, good = some_runs(8, accuracy=0.3), some_runs(9, accuracy=0.9)
+    found = report_of({PLAIN: plain, MEMBER: good, "warm": plain, METARM: plain})
+    rows = {row["arm"]: row for row in found["differences"] if row["name"] == OUT}
+    assert rows[MEMBER]["p"] < 0.05
+    assert "p_holm" not in rows[MEMBER]
+    assert rows["warm"]["p_holm"] == min(2 * rows["warm"]["p"], 1.0)  # two methods
+    assert found["verdicts"][0]["measured"].startswith("0 of 2;")
+    assert all("p_holm" not in row for row in found["shift"] if row["arm"] == MEMBER)
+
+
 def test_scores_that_do_not_fit_are_refused():
     run = made_run()
     short = replace(run, gap=run.gap | {HELPFUL: np.ones(3)})
@@ -362,8 +380,9 @@ def test_scores_that_do_not_fit_are_refused():
             report_of({PLAIN: [run], METARM: [bad]}, seeds=(7,))
     with pytest.raises(DataError, match="1 scores for 2 seeds"):
         report_of({PLAIN: [run], METARM: [run]}, seeds=(0, 1))
-    with pytest.raises(DataError, match="other beside it"):
-        report_of({PLAIN: [run], METARM: [run]}, seeds=(0,), recommended="other")
+    for alone in ({PLAIN: [run]}, {METARM: [run], "warm": [run]}):
+        with pytest.raises(DataError, match="expected plain, and others beside it"):
+            report_of(alone, seeds=(0,))
     with pytest.raises(DataError, match=r"HHH: clusters of shape \(3,\) for 60 pairs"):
         Ground.of(made_sets(), made_clusters() | {HELPFUL: np.arange(3)})
     with pytest.raises(DataError, match="in and out of distribution"):

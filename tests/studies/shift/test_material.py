@@ -6,6 +6,7 @@ from pydantic import ValidationError
 
 from tamis.errors import ConfigError
 from tamis.studies.shift.material import DIFFICULTIES, Sizes, first_question, read_material
+from tamis.studies.shift.plan import shift_plan
 
 SMALL = Sizes(
     num_train=20,
@@ -204,6 +205,15 @@ def test_real_sets_have_the_sizes_that_the_study_says(real):
     assert len(real.proxy) == 600
     assert len(real.gold) > 1400
     assert all(len(np.unique(real.clusters(one))) >= 24 for one in real.sets)
+
+
+def test_the_largest_tier_reads_300_pairs_of_every_set_that_has_them(data_dir):
+    material = read_material(data_dir, sizes=shift_plan("full").sizes)
+    sizes = {one.name: len(one.pairs) for one in material.sets}
+    assert (sizes["HHH-Alignment"], sizes["LLMBar natural"]) == (221, 100)  # all there are
+    assert (sizes["MT-bench human"], sizes["XSTest"]) == (192, 280)
+    for title in ("RM-Bench safety", "RM-Bench code"):
+        assert {sizes[f"{title}, {level}"] for level in DIFFICULTIES} == {100}
 
 
 def test_few_training_pairs_are_those_of_two_seeds(real):

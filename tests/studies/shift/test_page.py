@@ -17,7 +17,7 @@ from tamis.studies.present import as_markdown, terminal_tables
 from tamis.studies.shift.arms import COMBINED, MEMBER, METARM_OUTER, arm_of
 from tamis.studies.shift.figures import build_report
 from tamis.studies.shift.measures import OUT, SCORE
-from tamis.studies.shift.page import shift_sections
+from tamis.studies.shift.page import NOTHING, shift_sections
 
 SEEDS = (0, 1, 2, 3, 4)
 
@@ -144,6 +144,12 @@ def test_models_together_have_a_table_of_their_own():
     (rows,) = (rows for caption, rows in tables.items() if caption.startswith("Several models"))
     assert [tuple(row[:2]) for row in rows] == [("WARM", "in distribution"), ("WARM", OUT)]
     assert rows[1][2].startswith("+")
+    overview, _, not_helped, _ = shift_sections(report)
+    assert "of 2 methods" in overview.lead  # one of three models is none
+    assert "one of three models" not in str(not_helped.blocks)
+    (methods,) = (rows for caption, rows in tables.items() if caption.startswith("Accuracy of"))
+    assert [row[4] == NOTHING for row in methods[:4]] == [True, True, False, False]
+    assert "cost as many trainings" in str(overview.blocks)
 
 
 def test_minus_signs_are_real(sections, written):

@@ -2,7 +2,8 @@
 
 Intervals of an arm's own figures are over items, of the mean of its seeds; those of differences to
 plain training are over items and seeds, as are their p-values (see
-`tamis.studies.intervals`). P-values of the same figure are corrected over all arms by Holm.
+`tamis.studies.intervals`). P-values of the same figure are corrected over all arms by Holm, but for
+the arm ``member``: it is plain training with other settings, and only what others are held against.
 
 Shape legend: M pairs of a test set, P prompts, K responses to each.
 """
@@ -61,14 +62,16 @@ def build_report(
         levels: of the shifted policy.
         scores: by arm, one for each seed; the arm ``plain`` is what the others are held against.
         seeds: in the order of the scores.
-        recommended: the arm that the recommended recipe trains, chosen before the study was run.
+        recommended: the arm that the recommended recipe trains, chosen before the study was run;
+            it need not be among those of this run.
 
     Raises:
-        DataError: scores that do not belong to these sets, levels and seeds, or no such arm.
+        DataError: scores that do not belong to these sets, levels and seeds, or no arm ``plain``,
+            or no other.
     """
     _check(sets, levels, scores=scores, seeds=seeds)
-    if PLAIN not in scores or recommended not in scores or recommended == PLAIN:
-        raise DataError(f"arms {', '.join(scores)}: expected {PLAIN}, and {recommended} beside it")
+    if PLAIN not in scores or len(scores) < 2:
+        raise DataError(f"arms {', '.join(scores)}: expected {PLAIN}, and others beside it")
     ground = Ground.of(sets, clusters)
     reached = {arm: accuracies(ground, runs) for arm, runs in scores.items()}
     on_levels = {arm: level_figures(ground, runs, levels) for arm, runs in scores.items()}
@@ -107,7 +110,7 @@ def difference_rows(reached: Figures) -> list[Row]:
         if arm != PLAIN
         for (part, name), figure in figures.items()
     ]
-    return with_holm(rows, family=("part", "name"))
+    return _with_holm_of_methods(rows, family=("part", "name"))
 
 
 def averaging_rows(reached: Figures) -> list[Row]:
@@ -156,7 +159,13 @@ def shift_rows(
                     "p": change["p"],
                 }
             rows.append(row)
-    return with_holm(rows, family=("level", "measure"))
+    return _with_holm_of_methods(rows, family=("level", "measure"))
+
+
+def _with_holm_of_methods(rows: Sequence[Row], *, family: Sequence[str]) -> list[Row]:
+    """Add Holm's p-values over all methods; the rows of ``member``, which is none, get none."""
+    methods = iter(with_holm([row for row in rows if row["arm"] != MEMBER], family=family))
+    return [row if row["arm"] == MEMBER else next(methods) for row in rows]
 
 
 def baseline_rows(ground: Ground) -> list[Row]:

@@ -65,8 +65,10 @@ def _how(report: Report) -> str:
         "mean absolute gap that the same model leaves between the answers of test pairs in "
         "distribution: a reward model that no longer tells responses apart has a small one. Gold "
         "order is the share of two responses to one prompt that are ranked as by a gold reward "
-        "model, another model trained on far more data; it is itself no person, and what length "
-        "alone would reach is told beside. Intervals are "
+        "model, another model trained on data of several sets that no method learns from. It is no "
+        "person: the notes tell how often it is right, and where that is next to chance on pairs "
+        "like the ones trained on, gold order says next to nothing. What length alone would reach "
+        "is told beside. Intervals are "
         "over prompts, those of the spread over test pairs as well, and those of differences over "
         "seeds; Holm's correction is over all methods, for each level and measure apart."
     )
@@ -130,10 +132,10 @@ def _level_table(report: Report, level: str) -> Table:
         else:
             cells += [
                 number_interval(as_interval(spread["minus_plain"]), digits=2),
-                p_in_words(spread["p_holm"]),
+                _p(spread),
                 percent_interval(as_interval(ranking["value"])),
                 points_interval(as_interval(ranking["minus_plain"])),
-                p_in_words(ranking["p_holm"]),
+                _p(ranking),
             ]
         rows.append((arm["title"], *cells))
     for row in report["level_baselines"]:
@@ -143,3 +145,7 @@ def _level_table(report: Report, level: str) -> Table:
     header = ("method", "spread", "between answers", "gap in distribution", "minus plain",
               "p (Holm)", "gold order", "minus plain", "p (Holm)")  # fmt: skip
     return Table(f"Spread and gold order, {level}", header, tuple(rows))
+
+
+def _p(row: Mapping[str, Any]) -> str:
+    return p_in_words(row["p_holm"]) if "p_holm" in row else NOTHING

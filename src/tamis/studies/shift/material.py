@@ -29,7 +29,8 @@ PLAIN_SETS = {
     "eval_xstest": "XSTest",
 }
 GRADED_SETS = {"eval_rm_bench_safety": "RM-Bench safety", "eval_rm_bench_code": "RM-Bench code"}
-# fewer pairs of sets whose texts are long: of code they are four times as long as those of HH
+# fewer pairs of sets whose texts are long, where time is short: of code they are four times as long
+# as those of HH
 SHARES = {
     "eval_mt_bench_human": 0.33,
     "eval_xstest": 0.5,
@@ -55,9 +56,8 @@ class Sizes(Config):
     num_held_out: int = Field(
         400, ge=20, description="pairs in distribution at most, all of them unseen"
     )
-    per_set: int = Field(
-        300, ge=20, description="pairs of a data set at most; of one with long texts fewer"
-    )
+    per_set: int = Field(300, ge=20, description="pairs of a data set at most")
+    cut_long: bool = Field(True, description="of sets with long texts a quarter to a half of that")
     num_prompts: int = Field(48, ge=4, description="prompts that shifted policies answer")
     num_meta: int = Field(64, ge=4, description="prompts of the answers that MetaRM reads")
     num_proxy: int = Field(600, ge=10, description="pairs of HH that the proxy judge learns from")
@@ -157,7 +157,7 @@ def read_material(data: Path | None, *, sizes: Sizes) -> Material:
         found = read_files(data, name)
         new = unseen_by(pool, found)
         num_overlapping += len(found) - len(new)
-        most = round(sizes.per_set * SHARES.get(name, 1.0))
+        most = round(sizes.per_set * (SHARES.get(name, 1.0) if sizes.cut_long else 1.0))
         draw = _graded_sets if name in GRADED_SETS else _plain_sets
         sets += draw(title, new, most, rng=_rng(SET_STREAM + number))
     left = _without(train, meta)

@@ -40,11 +40,14 @@ def _lead(report: Report) -> str:
     worse = sum(_is_worse(row) for row in rows)
     met = sum(row["met"] for row in report["verdicts"])
     recommended = pick(rows, arm=report["recommended"])
+    told = ""
+    if recommended:
+        title = _title(report, report["recommended"])
+        told = f"; the recommended recipe, {title}, differs from it by {_points(recommended)}"
     return (
         f"{met} of {len(report['verdicts'])} goals fixed beforehand are met. On data unlike the "
         f"training data, {better} of {len(rows)} methods are better than plain training and "
-        f"{worse} worse, with p below {ALPHA} after Holm's correction; the recommended recipe, "
-        f"{_title(report, report['recommended'])}, differs from it by {_points(recommended)}."
+        f"{worse} worse, with p below {ALPHA} after Holm's correction{told}."
     )
 
 
@@ -73,6 +76,12 @@ def _how(report: Report) -> str:
     outside = [row["name"] for row in plain if row["is_out"]]
     inside = [row["name"] for row in plain if not row["is_out"]]
     seeds = len(report["seeds"])
+    cost = ""
+    if report["averaging"]:
+        cost = (
+            " Several models together cost as many trainings; no method trains one model as long, "
+            "so what they gain over plain training may be had more cheaply."
+        )
     return (
         f"Tier {report['tier']}, {seeds} {'seed' if seeds == 1 else 'seeds'}; models: "
         f"{', '.join(report['models'])}. All methods are trained on {' and '.join(inside)}, under "
@@ -85,7 +94,7 @@ def _how(report: Report) -> str:
         "seeds are few), and Holm's correction is over all methods, for each score apart. The "
         "tables also say under how many seeds a method is above plain training. A loss in "
         "distribution counts if its own p is below "
-        f"{ALPHA}, without correction; that none is seen does not prove that there is none."
+        f"{ALPHA}, without correction; that none is seen does not prove that there is none.{cost}"
     )
 
 
@@ -140,7 +149,8 @@ def _arm_table(report: Report) -> Table:
 def _compared(row: Row, *, num_seeds: int) -> tuple[str, str, str]:
     if not row:
         return NOTHING, NOTHING, NOTHING
-    return _points(row), p_in_words(row["p_holm"]), f"{row['num_above']} of {num_seeds}"
+    p = p_in_words(row["p_holm"]) if "p_holm" in row else NOTHING
+    return _points(row), p, f"{row['num_above']} of {num_seeds}"
 
 
 def _forest(report: Report) -> Picture:
@@ -230,7 +240,12 @@ def _scope_table(report: Report, part: str) -> Table:
 
 
 def _out_of_distribution(report: Report) -> list[Row]:
-    return [row for row in report["differences"] if (row["part"], row["name"]) == (SCORE, OUT)]
+    """Return the rows of all methods; what is only there to be held against is none."""
+    return [
+        row
+        for row in report["differences"]
+        if (row["part"], row["name"]) == (SCORE, OUT) and "p_holm" in row
+    ]
 
 
 def _is_worse(row: Row) -> bool:

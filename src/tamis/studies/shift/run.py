@@ -52,6 +52,8 @@ def run_shift_study(plan: ShiftPlan, material: Material, *, site: Site) -> dict[
         recommended=RECOMMENDED,
     )
     accuracy = judge_accuracy(material, judges=judges, data=site.data)
+    sizes = ", ".join(f"{one.name} {len(one.pairs):,}" for one in material.sets)
+    found["notes"].append(f"Pairs of each test set: {sizes}.")
     found["notes"].append(_of_judges(accuracy, judge_likeness(levels, judges=judges)))
     return {
         "study": "shift",

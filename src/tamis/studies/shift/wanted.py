@@ -31,10 +31,12 @@ def verdicts(report: Mapping[str, Any], *, recommended: str) -> list[Row]:
     A goal whose arm or level is not part of the study is left out.
     """
     differences = report["differences"]
-    arms = list(dict.fromkeys(row["arm"] for row in differences))
-    rows = [_any_method(differences, arms)]
-    measured, met = _gain_in_words(differences, recommended), _gains(differences, recommended)
-    rows.append(goal_row(f"recommended recipe, {recommended}: {GOAL}", SURELY, measured, met=met))
+    arms = list(dict.fromkeys(row["arm"] for row in differences if "p_holm" in row))
+    rows = [_any_method(differences, arms)] if arms else []
+    if recommended in arms:
+        measured, met = _gain_in_words(differences, recommended), _gains(differences, recommended)
+        what = f"recommended recipe, {recommended}: {GOAL}"
+        rows.append(goal_row(what, SURELY, measured, met=met))
     return rows + _meta(report)
 
 
