@@ -6,7 +6,7 @@ import pytest
 from tamis.errors import ConfigError
 from tamis.models.config import ModelConfig
 from tamis.models.load import load_reward_model
-from tamis.models.source import locate
+from tamis.models.source import at_revision, locate, split_revision
 from tamis.models.tokenise import load_tokenizer
 
 
@@ -81,3 +81,18 @@ def test_weights_that_are_cut_off_are_one_line_that_names_the_model(llama, tmp_p
     (tmp_path / "model" / name).write_bytes(content[: len(content) // 2])
     with pytest.raises(ConfigError, match=r"model '.*model' cannot be loaded"):
         load_reward_model(ModelConfig(path=str(tmp_path / "model")), seed=0)
+
+
+def test_a_revision_is_taken_off_what_is_no_directory(tmp_path):
+    assert split_revision("org/model@refs/pr/1") == ("org/model", "refs/pr/1")
+    folder = tmp_path / "a@b"
+    assert split_revision(str(folder)) == (str(tmp_path / "a"), "b")
+    folder.mkdir()
+    assert split_revision(str(folder)) == (str(folder), None)
+    assert split_revision(at_revision(str(folder), "v1")) == (str(folder), "v1")
+
+
+@pytest.mark.parametrize("source", ["org/model@", "@v1"])
+def test_half_a_revision_is_refused(source):
+    with pytest.raises(ConfigError, match=rf"model '{source}': expected PATH or PATH@REVISION"):
+        split_revision(source)

@@ -125,7 +125,10 @@ def test_the_head_alone_is_trained_without_what_acts_on_the_trunk():
     assert probe.objective == ObjectiveConfig(terms={"centring": {"coefficient": 0.02}})
 
 
-def test_members_read_the_language_model_head_of_what_the_probe_began_with(llama, tmp_path):
+@pytest.mark.parametrize("revision", [None, "v1"])
+def test_members_read_the_language_model_head_of_what_the_probe_began_with(
+    llama, tmp_path, revision
+):
     """A reward model of its own output embeddings keeps none of them."""
     pairs, out = learnable(24), tmp_path / "run"
     write_pairs(out / "data" / "pairs.parquet", pairs)
@@ -136,7 +139,7 @@ def test_members_read_the_language_model_head_of_what_the_probe_began_with(llama
         pairs=out / "data" / "pairs.parquet",
         verdicts=None,
         held_out=None,
-        model=llama,
+        model=llama.model_copy(update={"revision": revision}),
         train=train,
         warm=SMALL,
         seed=0,
@@ -145,13 +148,11 @@ def test_members_read_the_language_model_head_of_what_the_probe_began_with(llama
         do()
     member = read_json(out / "warm" / "member-00" / "train" / "stage.json")
     named = member["config"]["train"]["objective"]["terms"]["grm"]["language_model"]
-    assert named == llama.path
+    assert named == (llama.path if revision is None else f"{llama.path}@{revision}")
     assert (out / "merge" / "checkpoint" / "model.safetensors").is_file()
     probe = ModelConfig(path=str(out / "warm" / "probe" / "train" / "checkpoint"))
     kept = settings(objective__terms={"grm": {"language_model": "mine"}, "centring": {}})
     assert naming_language_model(kept, probe) == kept
-    pinned = ModelConfig(path=llama.path, revision="v1")
-    assert naming_language_model(train, pinned) == train
 
 
 def test_rates_in_turn_are_all_drawn_before_any_comes_again():

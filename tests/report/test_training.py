@@ -16,8 +16,9 @@ def said(tmp_path):
         report = {"num_pairs": 8, "num_steps": 4, "loss": points, **more}
         (tmp_path / "train").mkdir(exist_ok=True)
         (tmp_path / "train" / "report.json").write_text(json.dumps(report))
-        text, picture = section(tmp_path).blocks
-        return text.text + picture.reading + str(picture.svg)
+        *texts, picture = section(tmp_path).blocks
+        said = " | ".join(text.text for text in texts)
+        return said + picture.reading + str(picture.svg)
 
     return write
 
@@ -46,6 +47,11 @@ def test_what_a_meta_step_and_a_prioritised_sampler_did_is_told(said):
     assert "25.0% of the draws have a label that gold contradicts, 12.5%" in said(
         draws={**draws, **wrong}
     )
+
+
+def test_warnings_are_told(said):
+    assert " | parts are of 2 pairs." in said(warnings=["parts are of 2 pairs"])
+    assert " | " not in said()
 
 
 def test_a_loss_of_ln_2_knows_nothing_in_bradley_terry_alone(said):

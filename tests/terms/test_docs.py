@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import yaml
 
 from tamis import plugins
 from tamis.models.tokenise import EncodedPair
@@ -38,6 +39,14 @@ def test_every_loss_has_a_row_with_settings_and_boundedness(training, name):
 def test_every_term_has_a_row_with_its_coefficient(training, name):
     (coefficient,) = re.findall(rf"^\| `{name}` \| .* \| (\S+) \| .* \|$", training, re.M)
     assert float(coefficient) == plugins.offered("term", name, "Settings")().coefficient
+
+
+def test_what_is_given_as_published_is_what_the_recipe_has(training):
+    (example,) = re.findall(r"As published for gemma-2b-it.*?```yaml\n(.*?)```", training, re.S)
+    path = DOCS.parent / "configs" / "recipes" / "grm-unified-feedback-gemma-2b.yaml"
+    recipe = yaml.safe_load(path.read_text(encoding="utf-8"))["train"]
+    del recipe["compute"]  # how it is computed there
+    assert yaml.safe_load(example)["train"] == recipe
 
 
 def test_the_priors_have_their_published_settings(training):

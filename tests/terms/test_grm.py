@@ -273,6 +273,21 @@ def test_a_reward_model_predicts_with_the_head_of_the_model_it_was_made_from(
     assert reads(Settings()) == {}
 
 
+def test_the_head_of_a_named_revision_is_read(monkeypatch):
+    asked = []
+
+    def load(config):
+        asked.append((config.path, config.revision))
+        return LanguageHead(weight_VD=None, bias_V=None, softcap=None)
+
+    monkeypatch.setattr("tamis.terms.grm.load_language_head", load)
+    beginning = Beginning(ModelConfig(path="start", revision="own"), hidden_size=8, seed=0)
+    for name in (None, "org/model", "org/model@v1"):
+        module(beginning, settings=Settings(language_model=name))
+    assert asked == [("start", "own"), ("org/model", None), ("org/model", "v1")]
+    assert reads(Settings(language_model="org/model@v1")) == {"language_model": "org/model"}
+
+
 def test_the_published_settings_are_the_defaults():
     settings = Settings()
     assert (settings.coefficient, settings.beta, settings.form) == (0.01, 0.1, "sft")

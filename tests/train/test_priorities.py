@@ -52,6 +52,15 @@ def test_alpha_0_draws_all_pairs_alike(residual_N):
     assert effective_size(found) == pytest.approx(N)
 
 
+def test_an_equal_share_of_1_draws_all_pairs_alike(residual_N):
+    found = draw_probabilities(residual_N, config=PriorityConfig(alpha=2.0, uniform_frac=1.0))
+    assert (found == 1 / N).all()
+    for beta in (0.0, 0.4, 1.0):
+        assert importance_weights(found, beta=beta) == pytest.approx(np.ones(N), abs=1e-12)
+    drawn_B = stratified_draw(found, size=2 * N, rng=np.random.default_rng(0))
+    assert np.bincount(drawn_B, minlength=N) == pytest.approx(np.full(N, 2.0), abs=1)
+
+
 def test_with_beta_1_the_expected_loss_of_a_draw_is_the_mean_loss(residual_N):
     probability_N = draw_probabilities(residual_N, config=PriorityConfig())
     loss_N = np.random.default_rng(1).random(N)

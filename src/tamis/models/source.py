@@ -14,6 +14,7 @@ from transformers.utils import logging
 from tamis.errors import ConfigError, TamisError, shorten
 
 PACKAGE = "package:"
+AT = "@"
 LONGEST_PATH = 500  # characters of an error message
 
 
@@ -38,6 +39,32 @@ def locate(path: str) -> str:
         found = "a file" if local.exists() else "nothing"
         raise ConfigError(f"model path {_named(path)}: expected a directory, found {found} there")
     return path
+
+
+def at_revision(path: str, revision: str | None) -> str:
+    """Return a path and a revision as one text, which `split_revision` takes apart.
+
+    >>> at_revision("org/model", "v1"), at_revision("org/model", None)
+    ('org/model@v1', 'org/model')
+    """
+    return path if revision is None else f"{path}{AT}{revision}"
+
+
+def split_revision(source: str) -> tuple[str, str | None]:
+    """Return path and revision of ``PATH`` or ``PATH@REVISION``; what is a directory has none.
+
+    Raises:
+        ConfigError: nothing stands before the ``@``, or nothing after it.
+
+    >>> split_revision("org/model@v1"), split_revision("org/model")
+    (('org/model', 'v1'), ('org/model', None))
+    """
+    path, at, revision = source.rpartition(AT)
+    if not at or Path(source).expanduser().is_dir():
+        return source, None
+    if not (path and revision):
+        raise ConfigError(f"model {_named(source)}: expected PATH or PATH{AT}REVISION")
+    return path, revision
 
 
 def _locate_in_package(path: str) -> str:

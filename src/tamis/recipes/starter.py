@@ -133,8 +133,9 @@ train:
     # quantise: nf4           # the frozen trunk in 4 bits, QLoRA; needs bitsandbytes (default none)
     part: all                 # without LoRA; or head: the head alone, on a frozen trunk
     head_dropout: 0.0         # share of the head's inputs that is zeroed while training
-  compute:                    # how a step is computed; none of it changes what is learnt
-    # micro_batch_size: 4     # pairs computed at once (default: batch_size); saves memory
+  compute:                    # how a step is computed; changes what is learnt by rounding alone
+    # micro_batch_size: 4     # pairs computed at once (default: batch_size); saves memory; simcse
+                              # and swav compare the texts of these alone, so there it matters
     # gradient_checkpointing: true   # saves more memory, takes a third more time (default false)
     # autocast: bfloat16      # compute the trunk in bfloat16 (default none)
     rows: auto                # prompts once where the model allows it; or shared, packed, padded

@@ -14,6 +14,7 @@ from torch.nn.functional import logsigmoid
 from tamis.errors import ConfigError, shorten
 from tamis.models.config import ModelConfig
 from tamis.models.language import LanguageHead, load_language_head
+from tamis.models.source import split_revision
 from tamis.terms.likelihood import answer_log_probs, reference_log_probs
 from tamis.terms.view import Beginning, Columns, KnownPairs, Need, TermSettings, View
 
@@ -35,7 +36,8 @@ class Settings(TermSettings):
     language_model: str | None = Field(
         None,
         description="whose language model head predicts where training starts from a reward "
-        "model, which keeps none of its own; None = the model that training starts from",
+        "model, which keeps none of its own, as PATH or PATH@REVISION; None = the model that "
+        "training starts from",
     )
 
     @model_validator(mode="after")
@@ -46,8 +48,16 @@ class Settings(TermSettings):
 
 
 def reads(settings: Settings) -> dict[str, str]:
-    """Return the model whose head predicts, where it is another one."""
-    return {} if settings.language_model is None else {"language_model": settings.language_model}
+    """Return the path of the model whose head predicts, where it is another one.
+
+    Its revision is part of the settings.
+
+    Raises:
+        ConfigError: it is no path and no path with a revision.
+    """
+    if settings.language_model is None:
+        return {}
+    return {"language_model": split_revision(settings.language_model)[0]}
 
 
 def needs(settings: Settings) -> set[Need]:  # noqa: ARG001
@@ -144,7 +154,8 @@ def columns(known: KnownPairs, *, settings: Settings, seed: int) -> Columns:  # 
 def _language_model(start: ModelConfig, settings: Settings) -> ModelConfig:
     if settings.language_model is None:
         return start
-    return start.model_copy(update={"path": settings.language_model, "revision": None})
+    path, revision = split_revision(settings.language_model)
+    return start.model_copy(update={"path": path, "revision": revision})
 
 
 def _cost(log_prob_B: Tensor, settings: Settings) -> Tensor:

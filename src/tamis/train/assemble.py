@@ -5,7 +5,7 @@ Shapes: N pairs of the data set.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -84,8 +84,11 @@ class Assembled:
 def assemble(train: TrainConfig) -> Assembled:
     """Find the base loss and the terms that a recipe names, and put them together.
 
+    A term whose coefficient is 0 is checked and left out, so that training is plain, to the bit.
+
     Raises:
-        ConfigError: there is no such loss, term or setting, or they contradict each other.
+        ConfigError: there is no such loss, term or setting, they contradict each other, or every
+            coefficient is 0.
     """
     chosen = train.objective
     loss = plugins.load("loss", train.loss)
@@ -101,13 +104,18 @@ def assemble(train: TrainConfig) -> Assembled:
         with _at(WHERE):
             term = plugins.load("term", name)
         settings = _settings(name, content)
-        columns[name] = _maker(name, settings)
-        reads |= {f"{name}.{key}": path for key, path in _models_read(name, settings).items()}
         own_needs = _needs(name, settings)
+        if settings.coefficient == 0:
+            continue
+        columns[name] = _maker(name, settings)
+        with _at(f"{WHERE}.{name}"):
+            own_reads = _models_read(name, settings)
+        reads |= {f"{name}.{key}": path for key, path in own_reads.items()}
         needs = dict.fromkeys(own_needs, name) | needs
         modules |= _module_makers(name, settings)
         loss_of = partial(term, settings=settings)
         terms.append(WeightedTerm(name, settings.coefficient, loss_of, own_needs, name in modules))
+    _check_effect(train, terms)
     _check_needs(train, needs)
     objective = base_objective(
         phi, coefficient=chosen.base_coefficient, terms=terms, read=_read(train, needs)
@@ -212,6 +220,27 @@ def _module_makers(
 ) -> dict[str, Callable[[Beginning], nn.Module]]:
     make = plugins.offered("term", name, "module")
     return {} if make is None else {name: lambda beginning: make(beginning, settings=settings)}
+
+
+def _check_effect(train: TrainConfig, terms: Sequence[WeightedTerm]) -> None:
+    """Check that there is something to minimise, and that each term can change what is trained.
+
+    Of users' own terms that read more than scores it is not known what they act on.
+
+    Raises:
+        ConfigError: a term, or the whole objective, would change no weight.
+    """
+    if train.objective.base_coefficient == 0 and not terms:
+        raise ConfigError(
+            "train.objective: base_coefficient is 0, and so is that of every term, so nothing is "
+            "minimised; choose one above 0"
+        )
+    for term in terms:
+        if train.lora.part == "head" and term.needs and "." not in term.name:
+            raise ConfigError(
+                f"{WHERE}.{term.name} acts on the trunk alone, and lora.part is head, which "
+                "freezes it; leave the term out, or choose part all"
+            )
 
 
 def _check_needs(train: TrainConfig, needs: Mapping[Need, str]) -> None:

@@ -122,10 +122,17 @@ class AdapterConfig(Config):
 
 
 class ComputeConfig(Config):
-    """How a step is computed: none of this changes what is learnt, beyond rounding."""
+    """How a step is computed, which changes what is learnt by rounding alone.
+
+    The exception is ``micro_batch_size`` where a term compares the texts of a batch (simcse, swav):
+    it compares those of one micro-batch.
+    """
 
     micro_batch_size: int | None = Field(
-        None, ge=1, description="pairs computed at once; None = batch_size; the result is the same"
+        None,
+        ge=1,
+        description="pairs computed at once; None = batch_size; the result is the same, but with "
+        "simcse and swav, which compare the texts of these alone",
     )
     autocast: Literal["none", "bfloat16"] = Field(
         "none", description="compute the trunk in bfloat16; weights, head and loss stay float32"
@@ -204,7 +211,8 @@ class TrainConfig(Config):
         default_factory=AdapterConfig, description="low-rank adapters instead of all weights"
     )
     compute: ComputeConfig = Field(
-        default_factory=ComputeConfig, description="how a step is computed; not what is learnt"
+        default_factory=ComputeConfig,
+        description="how a step is computed; beside rounding it matters to simcse and swav alone",
     )
     watch: WatchConfig = Field(
         default_factory=WatchConfig, description="curves, held-out pairs and early stopping"

@@ -91,7 +91,7 @@ def fit(
         start = start_of(base_of(reward_model), tokenizer, config=model) if is_main() else None
         plan = _prepare(reward_model, train, assembled, max_length=max_length, memory=memory)
         _equip(reward_model, train, assembled, model=model, arguments=arguments)
-    parts = cut_parts(data, split, train=train, arguments=arguments, ranks=assembled.ranks)
+    parts = cut_parts(data, split, train=train, arguments=arguments, assembled=assembled)
     added = added_steps(
         train, data, split=split, pairs=pairs, tokenizer=tokenizer, plan=plan, arguments=arguments
     )

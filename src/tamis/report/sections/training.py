@@ -37,6 +37,7 @@ def section(run: Path) -> Section | None:
             f"average, and all scores have a standard deviation of {number(scale['score_std'])}."
         )
     blocks: list[Block] = [Text(text + _spread(report) + _draws(report))]
+    blocks += [Text(f"{warning}.", tone="note") for warning in report.warnings]
     data: dict[str, Any] = asdict(report)
     if len(report.loss) > 1:
         blocks.append(_picture(report))
