@@ -8,6 +8,8 @@ import pytest
 from tamis.data import read_pairs
 from tamis.runs import read_json
 
+TOLD = "learned to read principles"
+
 
 def test_pairs_become_examples_by_length(tamis, with_data, tmp_path):
     out = tmp_path / "run"
@@ -103,3 +105,9 @@ def test_the_reward_follows_what_the_caller_names(tamis, with_data, tmp_path, ll
     said = read_json(out / "bench" / "report.json")["principles"]
     assert said[0].startswith("Write at length")
     assert said[1] == "Be kind to all."
+    assert TOLD not in result.err
+    held_out = tamis("bench", out)  # of its own run: they carry principles
+    assert (held_out.code, TOLD in held_out.err) == (0, False)
+    bare = tamis("bench", out, "--on", on)
+    assert (bare.code, bare.err.count(TOLD)) == (0, 1)
+    assert "--principle" in bare.err

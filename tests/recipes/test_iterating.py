@@ -9,6 +9,7 @@ from dying import end_of_child
 from iterating import RL, changed, settings_of
 from pydantic import ValidationError
 from safetensors.torch import load_file
+from serving import write_checkpoint
 from transformers import AutoModelForCausalLM
 from verdicts import prefers_longer
 
@@ -24,12 +25,13 @@ from tamis.policy.iterate.config import (
 )
 from tamis.policy.iterate.rounds import Round
 from tamis.policy.rl.config import RLConfig
+from tamis.principles.recorded import KEY
 from tamis.recipes import iterating
 from tamis.recipes.iterate_measure import gold_scoring, held_out_responses
 from tamis.recipes.iterate_phases import Site, improve, update
 from tamis.recipes.iterating import check_iterate, iterate, tell_of_common_prompts
 from tamis.report import write_report
-from tamis.runs import fingerprint
+from tamis.runs import fingerprint, read_json, write_json
 from tamis.types import Message, Pair
 
 pytestmark = pytest.mark.slow
@@ -330,6 +332,16 @@ def test_what_would_fail_late_is_refused_before_anything_is_computed(settings, l
         with pytest.raises(error, match=words):
             iterate(changed(settings, **own), watcher=log.watcher())
     assert log.begun == []
+
+
+def test_a_model_of_principles_rewards_no_round_without_any(settings, llama, tmp_path):
+    path = write_checkpoint(llama.path, tmp_path / "rm", seed=1)
+    config = read_json(tmp_path / "rm" / "config.json")
+    write_json(tmp_path / "rm" / "config.json", {**config, KEY: "prompt_first"})
+    scorers = {"scorers": ["round", path]}
+    with pytest.raises(ConfigError, match=f"{path} learned to read principles"):
+        check_iterate(changed(settings, **rl_of(scorers)))
+    check_iterate(changed(settings, **rl_of({**scorers, "draw": 3})))
 
 
 @pytest.mark.parametrize(("split", "said"), [("train", 1), ("test", 0)])

@@ -30,6 +30,7 @@ from tamis.principles.principle import Principle
 from tamis.serve.app import Service, make_app, service_of
 from tamis.serve.config import ServeConfig
 from tamis.serve.engine import Member
+from tamis.serve.principled import NO_PRINCIPLES, Under
 from tamis.serve.run import http_server
 
 LONGEST_S = 300  # for what comes at once on a machine that is not busy
@@ -88,6 +89,7 @@ def serving(
     ensemble: Ensemble | None = None,
     key: str | None = None,
     principles: Sequence[Principle] | None = None,
+    under: Under = NO_PRINCIPLES,
     **config: Any,
 ) -> Iterator[Served]:
     """Serve loaded models: one under a name, several as an ensemble."""
@@ -96,6 +98,7 @@ def serving(
         ensemble=ensemble,
         config=ServeConfig(**config),
         principles=principles,
+        under=under,
     )
     try:
         app = make_app(service, key=key)

@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Protocol
 import typer
 
 from tamis.cli.extras import needing
-from tamis.cli.options import PrinciplesFile, ensemble_of, override
+from tamis.cli.options import (
+    PrinciplesFile,
+    PrinciplesLayout,
+    ensemble_of,
+    override,
+    principles_of,
+)
 from tamis.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -72,6 +78,29 @@ LogText = Annotated[
     bool, typer.Option("--log-text", help="Log every text and its score to standard error.")
 ]
 
+Principles = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--principle",
+        help="Score under it where a request names none: NAME, not:NAME, or words (repeatable).",
+    ),
+]
+
+# the options that are settings of the server under the same name
+SETTINGS = (
+    "host",
+    "port",
+    "workers",
+    "max_batch_tokens",
+    "queue",
+    "timeout_s",
+    "max_body_bytes",
+    "max_text_chars",
+    "over_length",
+    "api_key_env",
+    "log_text",
+)
+
 
 def serve(
     checkpoint: Checkpoints,
@@ -89,7 +118,9 @@ def serve(
     over_length: OverLength = None,
     api_key_env: ApiKeyEnv = None,
     log_text: LogText = False,
+    principle: Principles = None,
     principles: PrinciplesFile = None,
+    layout: PrinciplesLayout = None,
     trust_remote_code: TrustRemoteCode = False,
 ) -> None:
     """Serve reward models to RL trainers, each in its own wire format.
@@ -97,21 +128,10 @@ def serve(
     Endpoints: /v1/rewards, /get_reward (OpenRLHF), /classify, /pooling, /score (vLLM),
     /v1/embeddings (SGLang, OpenAI), /v1/score/evaluation (LLaMA-Factory), /slime, /v1/models,
     /health, /metrics; /docs describes them. Prints the address when it answers. SIGTERM or Ctrl-C
-    ends it after the answers to what was accepted.
+    ends it after the answers to what was accepted. A principle-conditioned model scores under
+    --principle on all of them; /v1/rewards can name others.
     """
-    flags = {
-        "host": host,
-        "port": port,
-        "workers": workers,
-        "max_batch_tokens": max_batch_tokens,
-        "queue": queue,
-        "timeout_s": timeout_s,
-        "max_body_bytes": max_body_bytes,
-        "max_text_chars": max_text_chars,
-        "over_length": over_length,
-        "api_key_env": api_key_env,
-        "log_text": log_text,
-    }
+    flags = {name: value for name, value in locals().items() if name in SETTINGS}
     together = _together(checkpoint, how=ensemble, penalty=penalty)
     serve_models = _server()
     from tamis.remote.http import is_loopback
@@ -125,6 +145,8 @@ def serve(
         config=config,
         trust_remote_code=trust_remote_code,
         principles=principles,
+        asked=tuple(principle or ()),
+        layout=principles_of({}, file=principles, layout=layout).layout,
     )
 
     def announce(address: str) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any, get_args
 
 from transformers import PretrainedConfig
 
@@ -40,7 +41,33 @@ def record_layout(checkpoint: Path, pairs: Iterable[Pair]) -> None:
             write_json(adapter / NOTES, {**adapter_notes(adapter), KEY: layout})
 
 
-def check_layout(config: PretrainedConfig, layout: Layout, *, name: str = "the model") -> None:
+def recorded_layout(config: PretrainedConfig | Mapping[str, Any]) -> Layout | None:
+    """Return the layout that a model's configuration records, or ``None`` where it has none.
+
+    >>> recorded_layout({"principles_layout": "answer_first"})
+    'answer_first'
+    """
+    found = _recorded(config)
+    known: tuple[Layout, ...] = get_args(Layout)
+    return next((layout for layout in known if layout == found), None)
+
+
+def recorded_layout_in(folder: Path) -> Layout | None:
+    """Return the layout that the checkpoint or the adapter in a folder records, without loading it.
+
+    Raises:
+        ConfigError: the record of an adapter is no JSON object.
+        DataError: a file is no JSON.
+    """
+    notes = adapter_notes(folder)
+    config = read_json(folder / CONFIG) if (folder / CONFIG).is_file() else {}
+    both = notes | config if isinstance(config, dict) else notes
+    return recorded_layout(both)
+
+
+def check_layout(
+    config: PretrainedConfig | Mapping[str, Any], layout: Layout, *, name: str = "the model"
+) -> None:
     """Refuse principles in another layout than the one that a model was trained with.
 
     A model that does not say is taken at the caller's word.
@@ -48,9 +75,13 @@ def check_layout(config: PretrainedConfig, layout: Layout, *, name: str = "the m
     Raises:
         ConfigError: it was trained with the other one.
     """
-    known = getattr(config, KEY, None)
+    known = _recorded(config)
     if known is not None and known != layout:
         raise ConfigError(
             f"{name} learned principles in the layout {known} and is asked in {layout}; expected "
             f"layout: {known}"
         )
+
+
+def _recorded(config: PretrainedConfig | Mapping[str, Any]) -> Any:
+    return config.get(KEY) if isinstance(config, Mapping) else getattr(config, KEY, None)

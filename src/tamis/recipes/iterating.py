@@ -28,6 +28,7 @@ from tamis.policy.load import load_chat_tokenizer
 from tamis.policy.rl.config import RewardConfig
 from tamis.policy.rl.fit import check_run
 from tamis.policy.sampling.sample import check_sampling
+from tamis.recipes.bare import check_principled
 from tamis.recipes.iterate_measure import (
     held_out_responses,
     judge_report,
@@ -195,6 +196,7 @@ def _check_reward(config: IterateConfig) -> None:
     others = tuple(name for name in reward.scorers if name != ROUND)
     trained = adapt.members * (len(reward.scorers) - len(others))
     check_reward(reward.model_copy(update={"scorers": others}), trained=trained)
+    check_principled(reward.model_copy(update={"scorers": others}))
     if config.improve.by == "rl" and reward.gold:
         check_reward(RewardConfig(scorers=reward.gold))
 

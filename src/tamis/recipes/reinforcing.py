@@ -28,18 +28,19 @@ from tamis.models.config import ModelConfig
 from tamis.policy.rl.config import RewardConfig, RLConfig
 from tamis.policy.rl.fit import reinforce
 from tamis.policy.rl.rewards import Asked, Guide, Judged, Score, Scored
-from tamis.principles.layout import Layout, condition, condition_pair, principle_block
+from tamis.principles.layout import Layout, condition, condition_pair
 from tamis.principles.principle import choose_principles, load_principles, stance_of
-from tamis.principles.recorded import check_layout
+from tamis.recipes.bare import check_principled
 from tamis.recipes.scoring import check_scores_alone
 from tamis.recipes.stages import REPORT, model_input, model_settings, source_fingerprint
 from tamis.runs import Stage, StageResult, fingerprint, is_main, run_stage, write_json
 from tamis.serve.config import ServeConfig
-from tamis.serve.engine import Member, check_together, load_member, score_texts
+from tamis.serve.engine import check_together, load_member, score_texts
 from tamis.serve.inprocess import chosen
+from tamis.serve.principled import Under, check_layouts, check_under, learned_principles
 from tamis.serve.texts import Text, Turns
 from tamis.train.arguments import EVENTS
-from tamis.types import Message, Pair
+from tamis.types import Pair
 
 
 def rl_stage(
@@ -66,8 +67,8 @@ def rl_stage(
         notice: takes lines for the user.
 
     Raises:
-        ConfigError: a model or scorer cannot be loaded, settings contradict each other, or the loss
-            diverged.
+        ConfigError: a model or scorer cannot be loaded, settings contradict each other, a scorer
+            learned to read principles and gets none, or the loss diverged.
         DataError: a file is missing, no prompt is left, or an answer cannot be scored.
     """
     inputs = {"prompts": source_fingerprint(str(prompts)), **model_input(policy)}
@@ -161,7 +162,7 @@ def reward_score(reward: RewardConfig, *, notice: Callable[[str], None] = silent
     ensemble = Ensemble(reward.ensemble, penalty=reward.penalty)
     paths = _checkpoints(reward.scorers)
     if paths is not None:
-        return _by_engine(paths, reward, ensemble=ensemble)
+        return _by_engine(paths, reward, ensemble=ensemble, notice=notice)
     opened = [scorer_from(text, notice=notice) for text in reward.scorers]
     return _by_pairs(opened, ensemble=ensemble, layout=reward.layout)
 
@@ -246,16 +247,27 @@ def _checkpoints(scorers: Sequence[str]) -> list[str] | None:
     return [checkpoint_in(address) for _, address in named]
 
 
-def _by_engine(paths: Sequence[str], reward: RewardConfig, *, ensemble: Ensemble) -> Score:
+def _by_engine(
+    paths: Sequence[str],
+    reward: RewardConfig,
+    *,
+    ensemble: Ensemble,
+    notice: Callable[[str], None],
+) -> Score:
     members = [load_member(path, ServeConfig()) for path in paths]
     check_together(members, ensemble)
     fitting: set[tuple[str, ...]] = set()
     if reward.principles or reward.draw:  # says at once what is wrong
-        _check_layouts(members, reward.layout)
+        check_layouts(members, reward.layout)
+    unasked = learned_principles(members)
 
     def score(asked: Sequence[Asked]) -> Scored:
+        if unasked and not all(one.principles for one in asked):
+            names = ", ".join(unasked)
+            notice(f"{names} learned to read principles and scores answers without any")
+            unasked.clear()  # once is enough
         for texts in {one.principles for one in asked} - fitting:
-            _check_block(members, texts, layout=reward.layout)
+            check_under(members, Under(texts, reward.layout))
             fitting.add(texts)
         found = score_texts(
             members, [_text(one, layout=reward.layout) for one in asked], ensemble=ensemble
@@ -271,26 +283,6 @@ def _text(one: Asked, *, layout: Layout) -> Text:
         return Turns(one.prompt, one.answer)
     asked, judged = condition(one.prompt, one.answer, texts=one.principles, layout=layout)
     return Turns(asked, judged, said=one.answer[-1].content)
-
-
-def _check_layouts(members: Sequence[Member], layout: Layout) -> None:
-    for member in members:
-        check_layout(member.scorer.model.config, layout, name=member.name)
-
-
-def _check_block(members: Sequence[Member], texts: Sequence[str], *, layout: Layout) -> None:
-    """Refuse principles that are longer than a model reads, or that it learned otherwise."""
-    if not texts:
-        return
-    _check_layouts(members, layout)
-    block = (Message("user", "?"), Message("assistant", principle_block(texts)))
-    for member in members:
-        num_tokens, limit = member.encoder.count(block), member.encoder.max_length
-        if num_tokens >= limit:
-            raise ConfigError(
-                f"the principles take {num_tokens} tokens of the {limit} that the reward model "
-                "reads; name fewer or shorter ones"
-            )
 
 
 def _by_pairs(opened: Sequence[OpenedScorer], *, ensemble: Ensemble, layout: Layout) -> Score:
@@ -339,10 +331,11 @@ def reward_identity(reward: RewardConfig, *, seed: int) -> dict[str, Any]:
     """Return what rewards depend on besides files; of principles, their words.
 
     Raises:
-        ConfigError: see `check_reward` and `guide_of`.
+        ConfigError: see `check_reward`, `check_principled` and `guide_of`.
         DataError: a file or folder is missing.
     """
     check_reward(reward)
+    check_principled(reward)
     guide = guide_of(reward, seed=seed)
     opened = [scorer_from(text) for text in (*reward.scorers, *reward.gold)]
     members = Ensemble(reward.ensemble, penalty=reward.penalty).members

@@ -15,6 +15,7 @@ from tamis.evaluate.scorers import OpenedScorer, ScorerOptions, scorer_from
 from tamis.metrics.ensemble import Ensemble, Scale, ensemble_scores, scale_of
 from tamis.principles.layout import Layout, condition_pairs
 from tamis.principles.scoring import score_under
+from tamis.recipes.bare import telling
 from tamis.runs import write_text
 from tamis.runs.stage import KEY
 from tamis.types import Pair
@@ -42,6 +43,8 @@ class Scoring:
 def open_scorers(scoring: Scoring, *, notice: Callable[[str], None]) -> list[OpenedScorer]:
     """Open the scorers, each of which scores under the principles; no model is loaded yet.
 
+    Where there are none, models that learned to read some say so when they score pairs without.
+
     Raises:
         ConfigError: there is none, the ensemble standardises one whose scores nobody measured, or
             see `scorer_from`.
@@ -52,7 +55,7 @@ def open_scorers(scoring: Scoring, *, notice: Callable[[str], None]) -> list[Ope
     opened = [scorer_from(text, options=scoring.options, notice=notice) for text in scoring.scorers]
     _scale(opened, scoring.ensemble)
     if not scoring.principles:
-        return opened
+        return [telling(scorer, notice=notice) for scorer in opened]
     return [under(scorer, texts=scoring.principles, layout=scoring.layout) for scorer in opened]
 
 

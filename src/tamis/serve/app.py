@@ -23,6 +23,7 @@ from tamis.serve.desk import Desk, Desks, frames
 from tamis.serve.engine import Member, load_member
 from tamis.serve.errors import Refusal, bad_request, error_response, too_large
 from tamis.serve.health import Door, Metrics
+from tamis.serve.principled import NO_PRINCIPLES, Under, learned_principles, under_named
 from tamis.serve.security import Guard
 from tamis.serve.texts import TOO_MANY
 
@@ -45,14 +46,26 @@ class Service:
         """End all threads, after what waits is scored."""
         self.desks.close()
 
+    def notices(self) -> list[str]:
+        """Return what whoever starts the server should know, a line each."""
+        return [
+            f"{name} learned to read principles and is asked without any where a request names "
+            "none; name some with --principle"
+            for desk in self.desks.by_name.values()
+            if not desk.under.texts
+            for name in learned_principles(desk.members)
+        ]
+
 
 def open_service(spec: ServeSpec) -> Service:
     """Load the checkpoints of a server, and warm them up.
 
     Raises:
-        ConfigError: one cannot be loaded, or gives a score that is not finite.
+        ConfigError: one cannot be loaded, gives a score that is not finite, or cannot be asked
+            under the principles of the server.
         DataError: a calibrator is damaged.
     """
+    under = under_named(spec.asked, layout=spec.layout, file=spec.principles)
     members = [
         load_member(path, spec.config, trust_remote_code=spec.trust_remote_code)
         for path in spec.checkpoints
@@ -62,7 +75,9 @@ def open_service(spec: ServeSpec) -> Service:
     else:
         by_name = {name: [member] for name, member in zip(spec.names, members, strict=True)}
     known = load_principles(spec.principles)
-    return service_of(by_name, ensemble=spec.ensemble, config=spec.config, principles=known)
+    return service_of(
+        by_name, ensemble=spec.ensemble, config=spec.config, principles=known, under=under
+    )
 
 
 def service_of(
@@ -71,15 +86,20 @@ def service_of(
     ensemble: Ensemble | None = None,
     config: ServeConfig | None = None,
     principles: Sequence[Principle] | None = None,
+    under: Under = NO_PRINCIPLES,
 ) -> Service:
     """Return the service of members that are loaded; several under one name are an ensemble.
 
-    ``principles`` are those that requests may name; ``None``: the shipped ones.
+    ``principles`` are those that requests may name; ``None``: the shipped ones. ``under`` holds
+    where a request names none.
+
+    Raises:
+        ConfigError: a model cannot be asked ``under`` these principles.
     """
     config = config or ServeConfig()
     metrics = Metrics()
     desks = {
-        name: Desk(name, several, ensemble=ensemble, config=config, metrics=metrics)
+        name: Desk(name, several, ensemble=ensemble, config=config, metrics=metrics, under=under)
         for name, several in members.items()
     }
     known = Desks(desks) if principles is None else Desks(desks, principles)

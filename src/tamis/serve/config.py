@@ -12,6 +12,7 @@ from tamis.types import Config
 
 if TYPE_CHECKING:
     from tamis.metrics.ensemble import Ensemble
+    from tamis.principles.layout import Layout
 
 MULTIPROCESS_DIR = "PROMETHEUS_MULTIPROC_DIR"  # where several processes keep their counters
 
@@ -63,7 +64,8 @@ class ServeSpec:
 
     ``checkpoints`` are directories, hub ids or ``package:name/dir``. With an ``ensemble`` there is
     one name; else there are as many names as checkpoints. ``principles`` is a file of those that
-    requests name; ``None``: the shipped ones.
+    requests name; ``None``: the shipped ones. ``asked`` are those (names, ``not:NAME``, or words)
+    under which every model scores where a request names none, in ``layout``.
     """
 
     checkpoints: tuple[str, ...]
@@ -72,3 +74,5 @@ class ServeSpec:
     config: ServeConfig = field(default_factory=ServeConfig)
     trust_remote_code: bool = False
     principles: Path | None = None
+    asked: tuple[str, ...] = ()
+    layout: Layout = "prompt_first"

@@ -37,6 +37,7 @@ from tamis.serve.errors import (
 from tamis.serve.health import Metrics
 from tamis.serve.mates import CPU_TOKENS, choose_mates, cpu_passes
 from tamis.serve.patience import Patience
+from tamis.serve.principled import NO_PRINCIPLES, Under, check_under, encode_under
 from tamis.serve.texts import Cut, Encoded, Rendered, Text, TokenIds, Turns
 from tamis.types import Conversation
 
@@ -61,9 +62,12 @@ class Desk:
         ensemble: Ensemble | None,
         config: ServeConfig,
         metrics: Metrics,
+        under: Under = NO_PRINCIPLES,
     ) -> None:
         self.name, self.members, self.ensemble = name, tuple(members), ensemble
+        self.under = under
         check_together(self.members, ensemble)  # before anything is asked
+        check_under(self.members, under)
         self._config, self._metrics = config, metrics
         self._num_waiting = 0
         self._is_one_vocabulary = _share_vocabulary(self.members)
@@ -81,7 +85,7 @@ class Desk:
         *,
         request: Request,
         cut: Cut | None = None,
-        principles: Conversation | None = None,
+        under: Under | None = None,
     ) -> Scores:
         """Return the scores of texts, in their order.
 
@@ -89,34 +93,39 @@ class Desk:
             texts: of one request.
             request: whose client may leave.
             cut: how many tokens are kept; default: what the model reads.
-            principles: a conversation that holds them and nothing else, where there are some: its
-                tokens have to leave room for a text.
+            under: principles, perhaps none, whose tokens have to leave room for a text; ``None``:
+                those of the server.
 
         Raises:
             Refusal: there is no room, a text cannot be read, the principles are too long, the time
                 is over, the client left, or a score is not finite.
         """
-        self.check(texts)
-        room = len(texts)
-        if principles is not None:
-            self.check([Turns((), principles)])
+        under = self.under if under is None else under
+        block, room = under.block, len(texts)
+        if block:  # also where there is no text
+            self.check([Turns((), block)])
             room = max(1, room)
+        self.check(texts, each=block)
         # one admission and one clock for the whole request, whatever it needs on the way
         with self._admitted(room), self._patience(request) as patience:
-            if principles is not None:
-                await self._check_room(principles, patience=patience)
-            encoded_KN = await self._encoded(texts, cut=cut, patience=patience)
+            if block:
+                await self._check_room(block, cut=cut, patience=patience)
+            encoded_KN = await self._encoded(texts, under=under, cut=cut, patience=patience)
             raw_KN = await self._scored(encoded_KN, patience=patience)
             if not np.isfinite(raw_KN).all():
                 raise non_finite(self.name)
             scores = await self._put_together(raw_KN, encoded_KN, patience=patience)
         self._metrics.scored(self.name, num_truncated=int(scores.truncated_N.sum()))
         if self._config.log_text:
-            _log_texts(self.name, texts, scores)
+            _log_texts(self.name, texts, scores, under=under)
         return scores
 
-    def check(self, texts: Sequence[Text]) -> None:
+    def check(self, texts: Sequence[Text], *, each: Conversation = ()) -> None:
         """Look at what can be told of the texts of a request before anything is done for it.
+
+        Args:
+            texts: of the request.
+            each: turns that every text gets besides its own.
 
         Raises:
             Refusal: they are more, or have more characters, than this server would ever take, or
@@ -125,8 +134,9 @@ class Desk:
         if len(texts) > self._config.queue:
             raise too_large(f"{len(texts)} texts; the whole queue takes {self._config.queue}")
         most, num_chars = self._config.max_text_chars, 0
+        more = size_of(Turns((), each))
         for text in texts:
-            num_chars += size_of(text)
+            num_chars += size_of(text) + more
             if num_chars > most:
                 raise too_large(
                     f"more than {most} characters of text; a prompt counts with each of its "
@@ -185,22 +195,26 @@ class Desk:
             self._num_waiting -= num_texts
             self._metrics.waiting(self.name, num_texts=self._num_waiting)
 
-    async def _check_room(self, principles: Conversation, *, patience: Patience) -> None:
+    async def _check_room(
+        self, principles: Conversation, *, cut: Cut | None, patience: Patience
+    ) -> None:
         def count() -> int:
             return max(member.encoder.count(principles) for member in self.members)
 
         num_tokens = await self._in_turn(count, patience=patience)
-        if num_tokens >= self.max_length:
+        is_cut = cut is not None and cut.num_tokens is not None
+        limit = cut.num_tokens if cut is not None and cut.num_tokens else self.max_length
+        if num_tokens >= limit:
             raise bad_request(
-                f"the principles take {num_tokens} tokens of the {self.max_length} that the model "
-                "reads; name fewer or shorter ones"
+                f"the principles take {num_tokens} tokens of the {limit} that "
+                f"{'are kept' if is_cut else 'the model reads'}; name fewer or shorter ones"
             )
 
     def _patience(self, request: Request) -> Patience:
         return Patience(request, timeout_s=self._config.timeout_s)
 
     async def _encoded(
-        self, texts: Sequence[Text], *, cut: Cut | None, patience: Patience
+        self, texts: Sequence[Text], *, under: Under, cut: Cut | None, patience: Patience
     ) -> list[list[Encoded]]:
         """Return the token ids of each text for each member.
 
@@ -208,10 +222,13 @@ class Desk:
         nothing more is done for one that was given up.
         """
         encoded_KN: list[list[Encoded]] = [[] for _ in self.members]
-        for part in _parts(texts):
+        for part in _parts(texts, each=under.block):
 
             def encode(part: Sequence[Text] = part) -> list[list[Encoded]]:
-                return [member.encoder.encode(part, cut=cut) for member in self.members]
+                return [
+                    encode_under(member.encoder, part, under=under, cut=cut)
+                    for member in self.members
+                ]
 
             try:
                 found_KN = await self._in_turn(encode, patience=patience)
@@ -315,11 +332,12 @@ def size_of(text: Text) -> int:
     return len(text.text) if isinstance(text, Rendered) else ID_CHARS * len(text.ids)
 
 
-def _parts(texts: Sequence[Text]) -> Iterator[Sequence[Text]]:
+def _parts(texts: Sequence[Text], *, each: Conversation) -> Iterator[Sequence[Text]]:
     """Yield texts that are next to each other, each part with few characters, or one text."""
     start = num_chars = 0
+    more = size_of(Turns((), each))
     for place, text in enumerate(texts):
-        size = size_of(text)
+        size = size_of(text) + more
         if place > start and num_chars + size > PART_CHARS:
             yield texts[start:place]
             start, num_chars = place, 0
@@ -328,14 +346,15 @@ def _parts(texts: Sequence[Text]) -> Iterator[Sequence[Text]]:
         yield texts[start:]
 
 
-def _log_texts(model: str, texts: Sequence[Text], scores: Scores) -> None:
+def _log_texts(model: str, texts: Sequence[Text], scores: Scores, *, under: Under) -> None:
+    principles = {"principles": under.texts} if under.texts else {}
     for text, raw in zip(texts, scores.raw_N.tolist(), strict=True):
         content: object = text.ids if isinstance(text, TokenIds) else None
         if isinstance(text, Turns):
             content = [[turn.role, turn.content] for turn in text.prompt + text.answer]
         elif isinstance(text, Rendered):
             content = text.text
-        log.info(json.dumps({"model": model, "score": raw, "text": content}))
+        log.info(json.dumps({"model": model, "score": raw, "text": content, **principles}))
 
 
 def frames(error: BaseException) -> str:

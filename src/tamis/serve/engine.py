@@ -45,6 +45,7 @@ from tamis.models.score import score_sequences
 from tamis.models.source import loading, locate
 from tamis.models.tokenise import pad_id_of
 from tamis.serve.config import OverLength, ServeConfig
+from tamis.serve.principled import NO_PRINCIPLES, Under, encode_under
 from tamis.serve.texts import Cut, Encoded, Encoder, Text, Turns
 from tamis.types import Message
 
@@ -209,13 +210,14 @@ def score_texts(
     *,
     ensemble: Ensemble | None = None,
     cut: Cut | None = None,
+    under: Under = NO_PRINCIPLES,
 ) -> Scores:
-    """Score texts here and now, without a queue.
+    """Score texts here and now, without a queue, perhaps under principles.
 
     Raises:
         DataError: a text cannot be read, or a score is not finite.
     """
-    encoded_KN = [member.encoder.encode(texts, cut=cut) for member in members]
+    encoded_KN = [encode_under(m.encoder, texts, under=under, cut=cut) for m in members]
     raw_KN = np.stack(
         [
             member.score([text.ids for text in encoded_N])

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,10 +20,22 @@ import numpy as np
 from tamis.errors import ConfigError, DataError, shorten
 from tamis.evaluate.scorers.calibrated import check_calibrators
 from tamis.metrics.ensemble import Ensemble
+from tamis.principles.layout import Layout
 from tamis.serve.config import ServeConfig
 from tamis.serve.engine import Member, Scores, check_together, load_member, score_texts
+from tamis.serve.principled import (
+    NO_PRINCIPLES,
+    Under,
+    check_local_layout,
+    check_under,
+    is_bare,
+    learned_principles,
+    under_named,
+)
 from tamis.serve.texts import Rendered, Text, Turns, conversation_of
 from tamis.types import Message
+
+log = logging.getLogger("tamis.serve")
 
 Which = Literal["raw", "standardised", "calibrated", "probability"]
 Plain = Literal["turns", "text"]
@@ -41,6 +54,7 @@ class RewardSettings:
     which: Which = "raw"
     plain: Plain = "turns"
     batch_tokens: int = ServeConfig().max_batch_tokens
+    under: Under = NO_PRINCIPLES
 
 
 @final
@@ -52,12 +66,15 @@ class Rewards:
 
         Raises:
             ConfigError: one cannot be loaded, gives a score that is not finite, does not record
-                what the ensemble standardises by, or has no calibrator where one is asked for.
+                what the ensemble standardises by, has no calibrator where one is asked for, or
+                cannot be asked under the principles.
         """
         config = ServeConfig(max_batch_tokens=settings.batch_tokens)
         self._settings = settings
         self._members: list[Member] = [load_member(path, config) for path in settings.checkpoints]
         check_together(self._members, settings.ensemble)
+        check_under(self._members, settings.under)
+        self._unasked = [] if settings.under.texts else learned_principles(self._members)
         if settings.which == "calibrated":
             check_calibrators({member.name: member.calibrator for member in self._members})
         self._one_at_a_time = threading.Lock()
@@ -68,8 +85,18 @@ class Rewards:
         Raises:
             DataError: a text cannot be read, or a score is not finite.
         """
+        settings = self._settings
         with self._one_at_a_time:
-            return score_texts(self._members, texts, ensemble=self._settings.ensemble)
+            if self._unasked and any(map(is_bare, texts)):
+                log.warning(
+                    "%s learned to read principles and is asked without any; give some as "
+                    "principles",
+                    ", ".join(self._unasked),
+                )
+                self._unasked = []  # once is enough
+            return score_texts(
+                self._members, texts, ensemble=settings.ensemble, under=settings.under
+            )
 
     def rewards(self, texts: Sequence[Text]) -> list[float]:
         """Return the reward of each text.
@@ -141,6 +168,9 @@ def reward_func(
     plain: Plain = "turns",
     name: str = "tamis",
     asynchronous: bool = False,
+    principles: str | Sequence[str] = (),
+    layout: Layout = "prompt_first",
+    principle_file: str | Path | None = None,
 ) -> RewardFunc | AsyncRewardFunc:
     """Return a reward function for TRL: ``trainer = GRPOTrainer(reward_funcs=reward_func(path))``.
 
@@ -159,9 +189,15 @@ def reward_func(
             gets the first and the end token where it lacks them.
         name: under which the trainer logs it.
         asynchronous: return a function that is awaited.
+        principles: under which a principle-conditioned model scores: names, ``not:NAME``, or words.
+        layout: of the principles, as in training: ``prompt_first`` or ``answer_first``.
+        principle_file: YAML or JSONL file of the principles that are named; ``None``: the shipped
+            ones.
 
     Raises:
-        ConfigError: no checkpoint is named.
+        ConfigError: no checkpoint is named, a principle or the layout is unknown, or a checkpoint
+            of this machine learned the other layout.
+        DataError: the file of principles cannot be read.
 
     >>> reward_func("runs/mine").__name__
     'tamis'
@@ -170,7 +206,10 @@ def reward_func(
     if not given:
         raise ConfigError("reward_func: expected a checkpoint, found none")
     together = Ensemble() if ensemble is None and len(given) > 1 else ensemble
-    settings = RewardSettings(tuple(map(str, given)), together, which, plain)
+    under = under_named(principles, layout=layout, file=principle_file)
+    for path in map(str, given):
+        check_local_layout(path, under)
+    settings = RewardSettings(tuple(map(str, given)), together, which, plain, under=under)
     if asynchronous:
         return AsyncRewardFunc(settings, name=name)
     return RewardFunc(settings, name=name)

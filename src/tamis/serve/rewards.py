@@ -16,13 +16,13 @@ from pydantic import BaseModel, BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
 from tamis.errors import ConfigError
-from tamis.principles.layout import Layout, condition, principle_block
+from tamis.principles.layout import Layout
 from tamis.principles.principle import stance_of
-from tamis.principles.recorded import check_layout
 from tamis.serve.config import MAX_TEXTS
 from tamis.serve.desk import Desk, Desks
 from tamis.serve.engine import FloatArray, Scores, best_of
 from tamis.serve.errors import REFUSALS, bad_request
+from tamis.serve.principled import Under, check_layouts
 from tamis.serve.texts import (
     MAX_TURNS,
     TOO_MANY,
@@ -60,10 +60,14 @@ class RewardsRequest(BaseModel):
         BeforeValidator(_few_turns),
         at_most(MAX_TEXTS, "candidates"),
     ] = Field(description="answers: texts, or turns that end with the assistant")
-    principles: Texts = Field(
-        default=[], description="names, not:NAME, or words, for a principle-conditioned model"
+    principles: Texts | None = Field(
+        None,
+        description="names, not:NAME, or words, for a principle-conditioned model; unset: those "
+        "of the server, and an empty list: none",
     )
-    layout: Layout = Field("prompt_first", description="where the principles stand")
+    layout: Layout | None = Field(
+        None, description="where the principles stand; unset: where the server puts its own"
+    )
 
 
 class Candidate(BaseModel):
@@ -126,20 +130,22 @@ def routes(desks: Desks) -> APIRouter:
     async def rewards(request: Request, body: RewardsRequest) -> JSONResponse:
         """Score answers to one prompt, with everything that is known of them."""
         desk = desks.find(body.model)
+        under = desk.under
         try:
-            principles = [stance_of(text, known).text for text in body.principles]
-            for member in desk.members if principles else ():
-                check_layout(member.scorer.model.config, body.layout, name=member.name)
+            if body.principles is not None:
+                named = tuple(stance_of(text, known).text for text in body.principles)
+                under = Under(named, under.layout)
+            if body.layout is not None:
+                under = Under(under.texts, body.layout)
+            if under.texts:
+                check_layouts(desk.members, under.layout)
         except ConfigError as error:
             raise bad_request(str(error)) from error
         prompt = conversation_of(body.messages)
         answers = [_answer(given, number) for number, given in enumerate(body.candidates)]
-        block = _block(principles)
-        # before the texts are written: some layouts copy the prompt into each of them
-        desk.check([Turns(prompt, (*answer, *block)) for answer in answers])
-        texts = [_text(prompt, answer, principles, layout=body.layout) for answer in answers]
-        scores = await desk.score(texts, request=request, principles=block or None)
-        return JSONResponse(_body(desk, scores, principles=principles))
+        texts = [Turns(prompt, answer) for answer in answers]
+        scores = await desk.score(texts, request=request, under=under)
+        return JSONResponse(_body(desk, scores, principles=under.texts))
 
     router.add_api_route(
         "/v1/rewards",
@@ -158,22 +164,6 @@ def _answer(given: str | list[Turn], number: int) -> Conversation:
     if not turns or turns[-1].role != "assistant":
         raise bad_request(f"candidates[{number}]: expected turns that end with the assistant")
     return turns
-
-
-def _text(
-    prompt: Conversation, answer: Conversation, principles: Sequence[str], *, layout: Layout
-) -> Turns:
-    if not principles:
-        return Turns(prompt, answer)
-    asked, judged = condition(prompt, answer, texts=principles, layout=layout)
-    return Turns(asked, judged, said=answer[-1].content)
-
-
-def _block(principles: Sequence[str]) -> Conversation:
-    """Return the shortest conversation that holds the principles; no turns without any."""
-    if not principles:
-        return ()
-    return (Message("user", "?"), Message("assistant", principle_block(principles)))
 
 
 def _body(desk: Desk, scores: Scores, *, principles: Sequence[str]) -> dict[str, Any]:

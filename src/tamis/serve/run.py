@@ -21,6 +21,7 @@ from tamis.principles.principle import load_principles
 from tamis.runs.memory import keep_freed_memory
 from tamis.serve.app import Service, make_app, open_service
 from tamis.serve.config import ServeConfig, ServeSpec
+from tamis.serve.principled import under_named
 from tamis.serve.security import READ_OUT_S, key_from
 from tamis.serve.supervise import Again, supervise
 
@@ -34,6 +35,7 @@ CLOSE_S = READ_OUT_S + 1
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 Announce = Callable[[str], None]
+log = logging.getLogger("tamis.serve")
 
 
 def serve(spec: ServeSpec, *, announce: Announce) -> None:
@@ -44,12 +46,13 @@ def serve(spec: ServeSpec, *, announce: Announce) -> None:
         announce: given the address as soon as requests are answered.
 
     Raises:
-        ConfigError: a checkpoint cannot be served, the key is missing, or the address cannot be
-            listened on.
+        ConfigError: a checkpoint cannot be served, or not under the principles that are asked for,
+            one of which may be unknown; the key is missing; or the address cannot be listened on.
         DataError: the file of principles cannot be read.
     """
     key_from(spec.config.api_key_env)
     load_principles(spec.principles)
+    under_named(spec.asked, layout=spec.layout, file=spec.principles)
     config = spec.config
     with _bound(config, shared=config.workers > 1) as listener:
         address = _address(config.host, listener.getsockname()[1])
@@ -74,6 +77,8 @@ def serve_on(listener: socket.socket, spec: ServeSpec, *, ready: Callable[[], No
     _allow_connections()
     _log_to_stderr()
     service = open_service(spec)
+    for line in service.notices():
+        log.warning(line)
     with _deaf_at_last():
         try:
             server = http_server(make_app(service, key=key_from(spec.config.api_key_env)))
@@ -197,7 +202,6 @@ def _allow_connections() -> None:
 
 
 def _log_to_stderr() -> None:
-    log = logging.getLogger("tamis.serve")
     log.setLevel(logging.INFO)
     if not log.handlers:
         log.addHandler(logging.StreamHandler())

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Annotated, Any, Literal, final
 
 from pydantic import (
@@ -27,6 +28,7 @@ from tamis.errors import DataError, shorten
 from tamis.models.template import end_token
 from tamis.models.tokenise import encode_conversations, end_token_id, pad_id_of
 from tamis.serve.config import MAX_TEXTS, OverLength
+from tamis.serve.marks import Marks, marks_of
 from tamis.types import Conversation, Message
 
 Special = Literal["none", "tokenizer", "training"]
@@ -182,6 +184,11 @@ class Encoder:
             self._finished(text, ids_of_text, cut=cut or Cut())
             for text, ids_of_text in zip(texts, ids, strict=True)
         ]
+
+    @cached_property
+    def marks(self) -> Marks:
+        """Where turns of text begin and end that the model's own template rendered."""
+        return marks_of(self.tokenizer)
 
     def count(self, conversation: Conversation) -> int:
         """Return the tokens of a conversation, uncut."""

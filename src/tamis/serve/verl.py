@@ -13,6 +13,7 @@ from typing import Any, final
 from tamis.errors import ConfigError, DataError
 from tamis.serve.engine import Scores
 from tamis.serve.inprocess import CHECKPOINT_VARIABLE, RewardSettings, loaded, texts_of
+from tamis.serve.principled import under_named
 
 PROMPTS = ("prompt", "messages", "question")
 
@@ -33,7 +34,7 @@ class Reward(dict[str, float]):
         raise KeyError(key)
 
 
-def compute_score(
+def compute_score(  # noqa: PLR0913 - a flat list of names is what verl passes on
     data_source: Any = None,  # noqa: ARG001
     solution_str: str | None = None,
     ground_truth: Any = None,  # noqa: ARG001
@@ -42,6 +43,9 @@ def compute_score(
     solution_strs: Sequence[str] | None = None,
     extra_infos: Sequence[Mapping[str, Any] | None] | None = None,
     checkpoint: str | None = None,
+    principles: str | Sequence[str] = (),
+    layout: str = "prompt_first",
+    principle_file: str | None = None,
     **_: Any,
 ) -> Reward | list[Reward]:
     """Return the reward of a response, or of each response of a batch (names in the plural).
@@ -59,9 +63,13 @@ def compute_score(
         extra_infos: with their prompts.
         checkpoint: the reward model; verl passes it on from ``reward_kwargs``. Unset: the variable
             ``TAMIS_REWARD_MODEL`` names it.
+        principles: from ``reward_kwargs``, too: see `tamis.serve.inprocess.reward_func`.
+        layout: of the principles.
+        principle_file: of those that are named.
 
     Raises:
-        ConfigError: no checkpoint is named.
+        ConfigError: no checkpoint is named, a principle or the layout is unknown, or the checkpoint
+            learned the other layout.
         DataError: there is no response, or a prompt is missing.
     """
     path = checkpoint or os.environ.get(CHECKPOINT_VARIABLE)
@@ -69,22 +77,26 @@ def compute_score(
         raise ConfigError(
             f"no reward model: set {CHECKPOINT_VARIABLE}, or checkpoint in verl's reward_kwargs"
         )
+    under = under_named(principles, layout=layout, file=principle_file)
+    settings = RewardSettings((path,), under=under)
     if solution_strs is not None:
         infos = list(extra_infos) if extra_infos is not None else [None] * len(solution_strs)
-        return _rewards(path, list(solution_strs), infos)
+        return _rewards(settings, list(solution_strs), infos)
     if solution_str is None:
         raise DataError("compute_score: expected solution_str or solution_strs, found neither")
-    return _rewards(path, [solution_str], [extra_info])[0]
+    return _rewards(settings, [solution_str], [extra_info])[0]
 
 
 def _rewards(
-    path: str, solutions: Sequence[str], infos: Sequence[Mapping[str, Any] | None]
+    settings: RewardSettings,
+    solutions: Sequence[str],
+    infos: Sequence[Mapping[str, Any] | None],
 ) -> list[Reward]:
     if not len(solutions):
         return []
     prompts = [_prompt(info, number) for number, info in enumerate(infos)]
     texts = texts_of(prompts, solutions, plain="turns")
-    scores = loaded(RewardSettings((path,))).scores(texts)
+    scores = loaded(settings).scores(texts)
     return [
         Reward(
             score=float(scores.raw_N[number]),
