@@ -40,9 +40,7 @@ def study(
         ),
     ],
     out: Annotated[Path, typer.Option(help="Run directory.")] = Path("runs/study"),
-    quick: Annotated[
-        bool, typer.Option("--quick", help="A small part: some 8 minutes.")
-    ] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="A small part: some 8 minutes.")] = False,
     full: Annotated[
         bool, typer.Option("--full", help="Fine-tuned models as well; may be stopped and go on.")
     ] = False,
