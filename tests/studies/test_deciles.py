@@ -66,6 +66,9 @@ def test_the_weakest_tenth_holds_the_wrong_labels_and_teaches_the_least(bench, c
     assert (np.diff(found.sorted_S[0].strengths()[:NUM_PARTS]) > 0).all()
     assert wrong_H[0] > 0.5 > wrong_H[NUM_PARTS - 1]
     assert accuracy_H[0] < 0.5 < accuracy_H[NUM_PARTS - 1]
+    # the weakest fifth teaches the opposite, so turned it teaches the truth; so do the strongest
+    # three fifths as they are
+    assert accuracy_H[NUM_PARTS + 1] < 0.5 < accuracy_H[2 * NUM_PARTS + 5]
     everything = found.credit_SHM[0, [2 * NUM_PARTS - 1, 3 * NUM_PARTS - 1]]
     np.testing.assert_array_equal(everything[0], everything[1])
 
