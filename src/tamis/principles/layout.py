@@ -20,12 +20,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from typing import Literal
+from typing import Literal, get_args
 
 from tamis.errors import DataError
 from tamis.types import Conversation, Message, Pair, content_id
 
 Layout = Literal["prompt_first", "answer_first"]
+LAYOUTS: tuple[Layout, ...] = get_args(Layout)
 
 # every example carries these words, so they are few
 REVIEWER = "A reviewer judges how well an assistant answers."
@@ -52,6 +53,15 @@ def principle_block(texts: Sequence[str]) -> str:
 def is_conditioned(pair: Pair) -> bool:
     """Tell whether the sides of a pair carry principles already."""
     return all(side[-1].content.endswith(CUE) for side in (pair.chosen, pair.rejected))
+
+
+def layout_named(name: object) -> Layout | None:
+    """Return the layout of this name, or ``None`` where there is none.
+
+    >>> layout_named("answer_first"), layout_named("sideways")
+    ('answer_first', None)
+    """
+    return next((layout for layout in LAYOUTS if layout == name), None)
 
 
 def layout_of(pair: Pair) -> Layout | None:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from transformers import PretrainedConfig
 
 from tamis.errors import ConfigError
 from tamis.models.adapted import NOTES, adapter_notes
 from tamis.models.checkpoint import ADAPTER, CONFIG
-from tamis.principles.layout import Layout, layout_of
+from tamis.principles.layout import Layout, layout_named, layout_of
 from tamis.runs import read_json, write_json
 from tamis.types import Pair
 
@@ -47,9 +47,7 @@ def recorded_layout(config: PretrainedConfig | Mapping[str, Any]) -> Layout | No
     >>> recorded_layout({"principles_layout": "answer_first"})
     'answer_first'
     """
-    found = _recorded(config)
-    known: tuple[Layout, ...] = get_args(Layout)
-    return next((layout for layout in known if layout == found), None)
+    return layout_named(_recorded(config))
 
 
 def recorded_layout_in(folder: Path) -> Layout | None:

@@ -6,11 +6,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING
 
 from tamis.errors import ConfigError, DataError
 from tamis.evaluate.scorers.checkpoint import checkpoint_in
-from tamis.principles.layout import CUE, Layout, condition, principle_block
+from tamis.principles.layout import (
+    CUE,
+    LAYOUTS,
+    Layout,
+    condition,
+    layout_named,
+    principle_block,
+)
 from tamis.principles.principle import load_principles, stance_of
 from tamis.principles.recorded import KEY, check_layout, recorded_layout, recorded_layout_in
 from tamis.serve.texts import Cut, Encoded, Encoder, Rendered, Text, TokenIds, Turns
@@ -63,10 +70,9 @@ def under_named(
 
 @lru_cache(maxsize=64)  # some trainers ask for each sample anew
 def _under(names: tuple[str, ...], layout: str, file: Path | None, _: int | None) -> Under:
-    known: tuple[Layout, ...] = get_args(Layout)
-    found = next((each for each in known if each == layout), None)
+    found = layout_named(layout)
     if found is None:
-        raise ConfigError(f"layout is {layout!r}; expected {' or '.join(known)}")
+        raise ConfigError(f"layout is {layout!r}; expected {' or '.join(LAYOUTS)}")
     if not names:
         return Under((), found)
     principles = load_principles(file)

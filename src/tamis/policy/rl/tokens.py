@@ -55,6 +55,7 @@ class _Watching:
             for tokens in (self._fitted[mode], self._sampled[mode]):
                 if figures.get(name) and len(figures[name]) == len(tokens):
                     figures[name] = [pooled(figures[name], tokens)]
+                    break
         if figures.get(PERPLEXITY):
             figures[PERPLEXITY] = [math.exp(value) for value in figures[PERPLEXITY]]
         self._fitted[mode].clear()

@@ -43,6 +43,11 @@ def level_cells(report: Report, arm: str, level: str) -> tuple[str, str]:
     return number_interval(spread, digits=2), percent(ranking.value)
 
 
+def holm_in_words(row: Mapping[str, Any]) -> str:
+    """Return the corrected p-value of a row; what is no method has none."""
+    return p_in_words(row["p_holm"]) if "p_holm" in row else NOTHING
+
+
 def shown_level(report: Report) -> str:
     """Return the level that stands for the shifted policy: best of 4, or the last."""
     levels = _levels(report)
@@ -132,10 +137,10 @@ def _level_table(report: Report, level: str) -> Table:
         else:
             cells += [
                 number_interval(as_interval(spread["minus_plain"]), digits=2),
-                _p(spread),
+                holm_in_words(spread),
                 percent_interval(as_interval(ranking["value"])),
                 points_interval(as_interval(ranking["minus_plain"])),
-                _p(ranking),
+                holm_in_words(ranking),
             ]
         rows.append((arm["title"], *cells))
     for row in report["level_baselines"]:
@@ -145,7 +150,3 @@ def _level_table(report: Report, level: str) -> Table:
     header = ("method", "spread", "between answers", "gap in distribution", "minus plain",
               "p (Holm)", "gold order", "minus plain", "p (Holm)")  # fmt: skip
     return Table(f"Spread and gold order, {level}", header, tuple(rows))
-
-
-def _p(row: Mapping[str, Any]) -> str:
-    return p_in_words(row["p_holm"]) if "p_holm" in row else NOTHING

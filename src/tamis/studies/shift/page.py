@@ -12,13 +12,17 @@ from tamis.report.numbers import percent_interval, points_interval
 from tamis.report.pictures import MUTED, RIGHT, WRONG
 from tamis.studies.noise_figures import as_interval
 from tamis.studies.shift.arms import PLAIN
-from tamis.studies.shift.levels_page import level_blocks, level_cells, shown_level
+from tamis.studies.shift.levels_page import (
+    NOTHING,
+    holm_in_words,
+    level_blocks,
+    level_cells,
+    shown_level,
+)
 from tamis.studies.shift.measures import DATA_SET, IN, OUT, SCORE, TEST_SET
 from tamis.studies.shift.wanted import is_better
 from tamis.studies.wanted import ALPHA, p_in_words, pick
 from tamis.types import Interval
-
-NOTHING = "–"
 
 Report = Mapping[str, Any]
 Row = dict[str, Any]
@@ -149,8 +153,7 @@ def _arm_table(report: Report) -> Table:
 def _compared(row: Row, *, num_seeds: int) -> tuple[str, str, str]:
     if not row:
         return NOTHING, NOTHING, NOTHING
-    p = p_in_words(row["p_holm"]) if "p_holm" in row else NOTHING
-    return _points(row), p, f"{row['num_above']} of {num_seeds}"
+    return _points(row), holm_in_words(row), f"{row['num_above']} of {num_seeds}"
 
 
 def _forest(report: Report) -> Picture:
