@@ -12,6 +12,7 @@ from safetensors import SafetensorError
 from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from tamis.errors import ConfigError, shorten
+from tamis.models.checkpoint import CONFIG
 from tamis.models.config import ModelConfig
 from tamis.models.load import load_language_model
 from tamis.models.source import loading, locate, quiet
@@ -94,7 +95,7 @@ def load_chat_tokenizer(model: ModelConfig) -> PreTrainedTokenizerBase:
 def _check_no_run(path: str) -> None:
     """Refuse a run directory, and name the policies in it."""
     folder = Path(locate(path))
-    if not folder.is_dir() or (folder / "config.json").exists():
+    if not folder.is_dir() or (folder / CONFIG).exists():
         return
     inside = [str(folder / name) for name in IN_A_RUN if (folder / name).is_dir()]
     if inside:
