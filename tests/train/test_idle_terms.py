@@ -6,6 +6,7 @@ from fitting import assert_same, learnable, run_fit, settings
 from tamis.errors import ConfigError
 from tamis.train.assemble import assemble
 from tamis.train.fit import checked
+from tamis.train.record import card_rows
 
 OFF = {"coefficient": 0.0}
 
@@ -42,6 +43,8 @@ def test_what_a_term_with_coefficient_0_would_need_is_not_made():
     assert not assembled.reads
     assert not assembled.modules
     assert list(assembled.columns) == ["centring"]
+    report = {"num_pairs": 16, "num_steps": 3}
+    assert card_rows(assembled, report, seed=0)["loss"] == "bradley_terry and centring"
 
 
 def test_a_term_with_coefficient_0_is_checked_all_the_same():

@@ -50,6 +50,31 @@ def principle_block(texts: Sequence[str]) -> str:
     return f"{HEADING}\n{items}\n\n{CUE}"
 
 
+def shortest_around(texts: Sequence[str]) -> Conversation:
+    """Return the shortest conversation that holds the principles, to count their tokens in."""
+    return (Message("user", "?"), Message("assistant", principle_block(texts)))
+
+
+def room_problem(num_tokens: int, *, limit: int, is_cut: bool = False) -> str | None:
+    """Return what is wrong with principles of so many tokens, if anything.
+
+    Args:
+        num_tokens: of the principles.
+        limit: tokens that are read.
+        is_cut: the limit is what a request keeps of a text, and not what the model reads.
+
+    >>> room_problem(9, limit=8)
+    'the principles take 9 tokens of the 8 that the reward model reads; name fewer or shorter ones'
+    >>> room_problem(7, limit=8)
+    """
+    if num_tokens < limit:
+        return None
+    return (
+        f"the principles take {num_tokens} tokens of the {limit} that "
+        f"{'are kept' if is_cut else 'the reward model reads'}; name fewer or shorter ones"
+    )
+
+
 def is_conditioned(pair: Pair) -> bool:
     """Tell whether the sides of a pair carry principles already."""
     return all(side[-1].content.endswith(CUE) for side in (pair.chosen, pair.rejected))

@@ -8,9 +8,9 @@ from tamis.errors import ConfigError
 from tamis.models.checkpoint import Scorer
 from tamis.models.score import PairScores, score_pairs
 from tamis.models.tokenise import encode_conversations
-from tamis.principles.layout import Layout, condition_pairs, principle_block
+from tamis.principles.layout import Layout, condition_pairs, room_problem, shortest_around
 from tamis.principles.recorded import check_layout
-from tamis.types import Message, Pair
+from tamis.types import Pair
 
 
 def score_under(
@@ -33,12 +33,9 @@ def score_under(
     if not texts:
         return score_pairs(scorer.model, scorer.tokenizer, pairs, max_length=scorer.max_length)
     check_layout(scorer.model.config, layout)
-    block = (Message("user", "?"), Message("assistant", principle_block(texts)))
-    (ids,) = encode_conversations(scorer.tokenizer, [block], max_length=None)
-    if len(ids) >= scorer.max_length:
-        raise ConfigError(
-            f"the principles take {len(ids)} tokens of the {scorer.max_length} that the model "
-            "reads; name fewer or shorter ones"
-        )
+    (ids,) = encode_conversations(scorer.tokenizer, [shortest_around(texts)], max_length=None)
+    problem = room_problem(len(ids), limit=scorer.max_length)
+    if problem is not None:
+        raise ConfigError(problem)
     conditioned = list(condition_pairs(pairs, texts=texts, layout=layout))
     return score_pairs(scorer.model, scorer.tokenizer, conditioned, max_length=scorer.max_length)

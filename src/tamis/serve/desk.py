@@ -21,6 +21,7 @@ from starlette.requests import Request
 from tamis.errors import DataError
 from tamis.metrics.ensemble import Ensemble
 from tamis.models.rows.choose import row_plan
+from tamis.principles.layout import room_problem
 from tamis.principles.principle import Principle, load_principles
 from tamis.serve.batcher import BatchDone, Batcher, FloatArray
 from tamis.serve.config import ServeConfig
@@ -204,11 +205,9 @@ class Desk:
         num_tokens = await self._in_turn(count, patience=patience)
         is_cut = cut is not None and cut.num_tokens is not None
         limit = cut.num_tokens if cut is not None and cut.num_tokens else self.max_length
-        if num_tokens >= limit:
-            raise bad_request(
-                f"the principles take {num_tokens} tokens of the {limit} that "
-                f"{'are kept' if is_cut else 'the model reads'}; name fewer or shorter ones"
-            )
+        problem = room_problem(num_tokens, limit=limit, is_cut=is_cut)
+        if problem is not None:
+            raise bad_request(problem)
 
     def _patience(self, request: Request) -> Patience:
         return Patience(request, timeout_s=self._config.timeout_s)

@@ -16,12 +16,13 @@ from tamis.principles.layout import (
     Layout,
     condition,
     layout_named,
-    principle_block,
+    room_problem,
+    shortest_around,
 )
 from tamis.principles.principle import load_principles, stance_of
 from tamis.principles.recorded import KEY, check_layout, recorded_layout, recorded_layout_in
 from tamis.serve.texts import Cut, Encoded, Encoder, Rendered, Text, TokenIds, Turns
-from tamis.types import Conversation, Message
+from tamis.types import Conversation
 
 if TYPE_CHECKING:
     from tamis.serve.engine import Member
@@ -37,9 +38,7 @@ class Under:
     @property
     def block(self) -> Conversation:
         """The shortest conversation that holds the principles; no turns without any."""
-        if not self.texts:
-            return ()
-        return (Message("user", "?"), Message("assistant", principle_block(self.texts)))
+        return shortest_around(self.texts) if self.texts else ()
 
 
 NO_PRINCIPLES = Under()
@@ -100,11 +99,9 @@ def check_under(members: Sequence[Member], under: Under) -> None:
     check_layouts(members, under.layout)
     for member in members:
         num_tokens, limit = member.encoder.count(under.block), member.encoder.max_length
-        if num_tokens >= limit:
-            raise ConfigError(
-                f"the principles take {num_tokens} tokens of the {limit} that the reward model "
-                "reads; name fewer or shorter ones"
-            )
+        problem = room_problem(num_tokens, limit=limit)
+        if problem is not None:
+            raise ConfigError(problem)
 
 
 def check_local_layout(path: str, under: Under) -> None:

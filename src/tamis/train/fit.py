@@ -112,7 +112,7 @@ def fit(
         report |= {"rows": asdict(plan), **parts.facts, **added.report(trainer)}
         trained = _trained(trainer, reward_model, model=model, train=train, seed=seed)
     if trainer.is_world_process_zero():
-        card = card_rows(train, report, seed=seed)
+        card = card_rows(assembled, report, seed=seed)
         save_checkpoint(trained, tokenizer, out, card=card, start=start)
     return {**report, "timing": {"elapsed_s": round(time.monotonic() - started, 3)}}
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from transformers import TrainerState
 
+from tamis.train.assemble import Assembled
 from tamis.train.config import TrainConfig
 from tamis.train.dataset import TrainingSet, count_kinds
 from tamis.train.parts import Split
@@ -64,11 +65,11 @@ def training_report(
     return report
 
 
-def card_rows(train: TrainConfig, report: dict[str, Any], *, seed: int) -> dict[str, Any]:
+def card_rows(made: Assembled, report: dict[str, Any], *, seed: int) -> dict[str, Any]:
     """Return what the model card says of a run: the steps are those of the kept weights."""
     steps = report.get("kept_step") or report["num_steps"]
-    terms = ", ".join(train.objective.terms)
-    loss = f"{train.loss} and {terms}" if terms else train.loss
+    terms = ", ".join(made.columns)
+    loss = f"{made.loss} and {terms}" if terms else made.loss
     return {"loss": loss, "pairs": report["num_pairs"], "steps": steps, "seed": seed}
 
 
