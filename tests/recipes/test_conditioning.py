@@ -1,6 +1,7 @@
 """The stage of principles: it stands in the place of the data stage."""
 
 import json
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 
@@ -176,6 +177,46 @@ def test_training_and_bench_read_it_unchanged(stage, tmp_path, llama):
     assert brief != long
     with pytest.raises(DataError, match="carries principles already"):
         bench(held_out, principles=texts)
+    assert bench(held_out, principles=texts, keeps_own=True)[1] == scores
+    assert bench(source, principles=texts, keeps_own=True)[1] == brief
+
+
+def test_the_benchmarks_of_a_recipe_are_judged_under_its_principles(
+    make_recipe, tmp_path, source, llama, log
+):
+    run, other = tmp_path / "run", tmp_path / "other.parquet"
+    other.symlink_to(source.with_name("test_pairs.parquet"))
+    asked = LENGTH.model_copy(update={"bench": ("not:concise",)})
+    bench = (BenchmarkConfig(name="pairs", path=str(other)),)
+    changes = {"model": llama, "principles": asked, "bench": bench, "baseline": False}
+    recipe = make_recipe(run).model_copy(update=changes)
+    run_stages(recipe, watcher=log.watcher())
+    assert not any("learned to read principles" in line for line in log.said)
+    words = asked_texts(["not:concise"])
+    assert read_json(run / "bench" / "report.json")["principles"] == list(words)
+    alone = Scoring([str(run / "train" / "checkpoint")])
+    for path, scoring in (
+        (run / "data" / "test_pairs.parquet", alone),
+        (other, replace(alone, principles=words)),
+    ):
+        config = (BenchmarkConfig(name="pairs", path=str(path)),)
+        bench_stage(tmp_path / path.stem, scoring=scoring, benchmarks=config, seed=0)
+        expected = _scores(tmp_path / path.stem, benchmark="pairs")
+        assert _scores(run, benchmark=f"pairs ({path.name})") == expected
+
+
+def _scores(run, *, benchmark):
+    items = pq.read_table(run / "bench" / "items.parquet").to_pylist()
+    return [row["score_chosen"] for row in items if row["benchmark"] == benchmark]
+
+
+def test_unknown_principles_of_benchmarks_are_refused_before_anything_runs(make_recipe, tmp_path):
+    wrong = LENGTH.model_copy(update={"bench": ("not:concice",)})
+    recipe = make_recipe(tmp_path / "run").model_copy(update={"principles": wrong})
+    with pytest.raises(ConfigError, match="did you mean 'concise'"):
+        check_late_stages(recipe)
+    with pytest.raises(ValueError, match="bench names principles and there is no judge"):
+        PrinciplesConfig(bench=("concise",))
 
 
 def test_a_recipe_puts_principles_between_data_and_vote(make_recipe, tmp_path, log):

@@ -97,12 +97,14 @@ def bench(
     run = run_dir(out, loaded, given=given)
     settings = {} if loaded is None else loaded.principles.model_dump()
     known_principles = principles_of(settings, file=principles, layout=layout)
+    asked = principle or known_principles.bench
     result = bench_stage(
         run,
         scoring=Scoring(
             with_calibrators(scorer) if calibrated else scorer,
             ensemble=ensemble_of(len(scorer), how=ensemble, penalty=penalty),
-            principles=asked_texts(principle or [], file=known_principles.file),
+            principles=asked_texts(asked, file=known_principles.file),
+            keeps_own=not principle,
             layout=known_principles.layout,
             options=scorer_options(option, scorers=scorer),
         ),

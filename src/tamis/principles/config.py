@@ -47,9 +47,19 @@ class PrinciplesConfig(Config):
         lt=0.5,
         description="share of the training labels that are turned (published: 0.1)",
     )
+    bench: tuple[str, ...] = Field(
+        (),
+        description="names, not:NAME or words of those that benchmarks are judged under; held-out "
+        "pairs keep their own",
+    )
 
     @model_validator(mode="after")
     def _check_judge(self) -> PrinciplesConfig:
+        if self.judge is None and self.bench:
+            raise ValueError(
+                "bench names principles and there is no judge, so nothing learns to read any; "
+                "name a judge, or leave bench out"
+            )
         if self.judge == "scores" and self.scores is None:
             raise ValueError("judge is scores; name their file as scores")
         if self.judge == "endpoint" and (self.endpoint.url is None or self.endpoint.model is None):

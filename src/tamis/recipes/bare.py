@@ -83,7 +83,8 @@ def telling(scorer: OpenedScorer, *, notice: Callable[[str], None]) -> OpenedSco
             told.add(scorer.name)
             notice(
                 f"{scorer.name} learned to read principles and scores conversations without any, "
-                "which it was never trained on; name some with --principle"
+                "which it was never trained on; name some with --principle, or as principles.bench "
+                "of a recipe"
             )
         return found
 

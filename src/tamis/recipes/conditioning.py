@@ -113,7 +113,7 @@ def _stage(
     """Return what identifies the stage: the words of the principles, not their file."""
     settings = {
         "principles": {
-            **config.model_dump(exclude={"file", "scores", "endpoint"}),
+            **config.model_dump(exclude={"file", "scores", "endpoint", "bench"}),
             "endpoint": config.endpoint.model_dump(exclude=HOW_ASKED),
         },
         "known": [[p.name, p.wanted, p.negated] for p in principles],
@@ -174,3 +174,8 @@ def asked_texts(asked: Sequence[str], *, file: str | None = None) -> tuple[str, 
     """
     known = load_principles(None if file is None else Path(file))
     return tuple(stance_of(text, known).text for text in asked)
+
+
+def bench_principles(config: PrinciplesConfig) -> tuple[str, ...]:
+    """Return the words of the principles that benchmarks are judged under; see `asked_texts`."""
+    return asked_texts(config.bench, file=config.file) if config.bench else ()

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from tamis.evaluate import BenchmarkConfig, check_benchmarks, compare_items
-from tamis.recipes.conditioning import check_principles, principles_stage
+from tamis.recipes.conditioning import bench_principles, check_principles, principles_stage
 from tamis.recipes.evidence import trusted_file
 from tamis.recipes.files import save_recipe
 from tamis.recipes.policies import policy_of
@@ -131,6 +131,7 @@ def check_late_stages(recipe: Recipe) -> None:
     check_benchmarks(recipe.bench)
     if recipe.principles.judge is not None:
         check_principles(recipe.principles)
+        bench_principles(recipe.principles)
     checked(recipe.train, model=recipe.model)
     check_warm(recipe.warm)
 
@@ -168,7 +169,12 @@ def _train_and_bench(recipe: Recipe, *, run: Path, verdicts: Path | None, watche
             f"{prefix}bench",
             lambda: bench_stage(
                 run,
-                scoring=Scoring([f"checkpoint:{checkpoint}"]),
+                scoring=Scoring(
+                    [f"checkpoint:{checkpoint}"],
+                    principles=bench_principles(recipe.principles),
+                    keeps_own=True,
+                    layout=recipe.principles.layout,
+                ),
                 benchmarks=benchmarks,
                 seed=recipe.seed,
                 notice=watcher.say,

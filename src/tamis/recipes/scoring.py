@@ -13,7 +13,7 @@ from tamis.evaluate import GapScores, PairScorer
 from tamis.evaluate.cache import SCORES, kept_scores
 from tamis.evaluate.scorers import OpenedScorer, ScorerOptions, scorer_from
 from tamis.metrics.ensemble import Ensemble, Scale, ensemble_scores, scale_of
-from tamis.principles.layout import Layout, condition_pairs
+from tamis.principles.layout import Layout, condition_pairs, is_conditioned
 from tamis.principles.scoring import score_under
 from tamis.recipes.bare import telling
 from tamis.runs import write_text
@@ -29,6 +29,8 @@ class Scoring:
         scorers: what each is says `scorer_from`; several make one ensemble.
         ensemble: how the scores of several are put together, by default their mean.
         principles: the words of those under which answers are scored, perhaps none.
+        keeps_own: pairs that carry principles, as held-out examples do, are scored under those;
+            else they are refused.
         layout: of the principles.
         options: of the scorers.
     """
@@ -36,6 +38,7 @@ class Scoring:
     scorers: Sequence[str]
     ensemble: Ensemble | None = None
     principles: Sequence[str] = ()
+    keeps_own: bool = False
     layout: Layout = "prompt_first"
     options: ScorerOptions = field(default_factory=ScorerOptions)
 
@@ -56,7 +59,8 @@ def open_scorers(scoring: Scoring, *, notice: Callable[[str], None]) -> list[Ope
     _scale(opened, scoring.ensemble)
     if not scoring.principles:
         return [telling(scorer, notice=notice) for scorer in opened]
-    return [under(scorer, texts=scoring.principles, layout=scoring.layout) for scorer in opened]
+    texts, layout, keeps_own = scoring.principles, scoring.layout, scoring.keeps_own
+    return [under(scorer, texts=texts, layout=layout, keeps_own=keeps_own) for scorer in opened]
 
 
 def check_scores_alone(scorer: OpenedScorer, *, instead: str = "a reward model or a rule") -> None:
@@ -76,11 +80,14 @@ def check_scores_alone(scorer: OpenedScorer, *, instead: str = "a reward model o
         )
 
 
-def under(scorer: OpenedScorer, *, texts: Sequence[str], layout: Layout) -> OpenedScorer:
+def under(
+    scorer: OpenedScorer, *, texts: Sequence[str], layout: Layout, keeps_own: bool = False
+) -> OpenedScorer:
     """Return a scorer that reads principles behind every answer.
 
     A model of this process is refused principles that are longer than it reads (`score_under`);
-    what others are sent, they may cut.
+    what others are sent, they may cut. With ``keeps_own``, pairs that all carry principles already
+    are scored under those.
 
     Raises:
         ConfigError: the scores are calibrated, which was fitted without principles.
@@ -90,6 +97,8 @@ def under(scorer: OpenedScorer, *, texts: Sequence[str], layout: Layout) -> Open
         raise ConfigError(f"{scorer.name}: its calibrator was fitted without principles")
 
     def score(pairs: Sequence[Pair]) -> GapScores:
+        if keeps_own and all(is_conditioned(pair) for pair in pairs):
+            return scorer.score(pairs)
         if scorer.model is None:
             return scorer.score(list(condition_pairs(pairs, texts=texts, layout=layout)))
         found = score_under(scorer.model(), pairs, texts=texts, layout=layout)

@@ -45,6 +45,7 @@ principles:                   # a model that follows principles named when it sc
   stop_prob: 0.2              # ... their number geometric with this probability
   negate_prob: 0.5            # a principle is turned into its opposite this often
   label_noise: 0.0            # share of training labels turned (published: 0.1)
+  # bench: [helpful, honest]  # judge benchmarks under these; held-out pairs keep their own
   endpoint:                   # an OpenAI-compatible chat model
     # url: http://localhost:8000/v1
     # model: my-judge
