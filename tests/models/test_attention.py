@@ -72,6 +72,18 @@ def test_what_needs_no_gradient_is_as_it_was(name: str, kind: str) -> None:
     assert torch.equal(*found)
 
 
+def test_with_and_without_a_gradient_it_can_be_the_same_to_the_bit() -> None:
+    model = build(DECODERS["llama"])
+    use_fast_backward(model, alike=True)
+    plan = choose_rows(model, wanted="padded", max_length=128)
+    with in_bfloat16():
+        expected = planned_scores(model, sequences(), plan).detach()
+    with torch.no_grad(), in_bfloat16() as dtypes:
+        found = planned_scores(model, sequences(), plan)
+    assert dtypes == {torch.float32}
+    assert torch.equal(found, expected)
+
+
 def test_float32_is_as_it_was() -> None:
     found = []
     for is_fast in (False, True):

@@ -102,6 +102,18 @@ def test_our_objective_with_nothing_in_it_gives_dpos_steps(llama, plain, tmp_pat
     assert_equal(weights, plain[2], atol=1e-5, rtol=1e-4)
 
 
+@pytest.mark.parametrize("kind", ["adapters", "all weights", "reference by name"])
+def test_a_policy_that_has_not_moved_is_its_reference_in_bfloat16_too(llama, tmp_path, kind):
+    """One is computed with a gradient and the other without, which may not tell them apart."""
+    changes = {
+        "fit__compute": {"autocast": "bfloat16"},
+        "fit__lora": {"rank": 2 if kind == "adapters" else 0},
+        "reference": llama.path if kind == "reference by name" else None,
+    }
+    report, _ = run_align(tmp_path, wordy(), policy=llama, config=config_of(**changes))
+    assert report["curve"][0]["loss"] == torch.tensor(2.0).log().item()
+
+
 def test_what_it_learns_holds_on_pairs_that_it_has_not_seen(plain):
     held_out = plain[1]["held_out"]
     assert held_out["num_pairs"] == 6

@@ -108,6 +108,15 @@ def test_a_run_that_was_over_is_finished_from_its_last_checkpoint(llama, tmp_pat
     assert (tmp_path / "watch.jsonl").read_text() == text
 
 
+@pytest.mark.parametrize("lora", [{"rank": 2}, {}], ids=["lora", "all weights"])
+def test_a_policy_that_has_not_moved_is_its_reference_in_bfloat16_too(llama, tmp_path, lora):
+    """One is computed with a gradient and the other without, which may not tell them apart."""
+    fit = {"max_steps": 1, "lora": lora, "compute": {"autocast": "bfloat16"}}
+    run(tmp_path, llama, config_of(fit=fit), reward=WATCHED)
+    assert [line["kl"] for line in lines(tmp_path, "step")] == [0.0]
+    assert lines(tmp_path, "held_out")[0]["kl"] == 0.0
+
+
 def test_looking_at_held_out_prompts_changes_nothing_of_what_is_learnt(llama, tmp_path):
     for every in (1, 5):
         reward = WATCHED.model_copy(update={"every": every})

@@ -89,7 +89,7 @@ def load_start(policy: ModelConfig, config: AlignConfig) -> Start:
     """
     model, tokenizer = load_policy(policy)
     to_accelerator(model)
-    use_fast_backward(model)
+    use_fast_backward(model, alike=True)
     positions = getattr(model.config.get_text_config(), "max_position_embeddings", None)
     max_length = min(config.max_length, int(positions or NO_LIMIT))
     if config.reference is None:
@@ -102,6 +102,7 @@ def load_start(policy: ModelConfig, config: AlignConfig) -> Start:
             f"{shorten(policy.path)}; expected models of one family"
         )
     to_accelerator(reference)
+    use_fast_backward(reference, alike=True)
     return Start(model, tokenizer, reference, max_length, policy)
 
 

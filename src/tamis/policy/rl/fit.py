@@ -90,7 +90,7 @@ def reinforce(
     check_trackers(WatchConfig(trackers=config.fit.trackers))
     check_weights(policy, config.fit.lora)
     model, tokenizer = load_policy(policy)
-    use_fast_backward(model)
+    use_fast_backward(model, alike=True)
     material = _material(
         prompts, tokenizer, reward=reward, config=config, seed=seed, held_out=held_out
     )
@@ -162,6 +162,8 @@ def _train(trainer: Any, *, work: Path, looks: bool) -> None:
             "DeepSpeed, or see examples/openrlhf and examples/verl"
         )
     trainer.remove_callback(PrinterCallback)
+    if trainer.ref_model is not None:
+        use_fast_backward(trainer.ref_model, alike=True)
     checkpoint = last_complete(work)
     trainer.args.eval_on_start = looks and checkpoint is None
     trainer.train(resume_from_checkpoint=checkpoint)
