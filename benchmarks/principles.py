@@ -100,6 +100,7 @@ def _options() -> argparse.Namespace:
     parser = parser_of(__doc__)
     parser.set_defaults(max_length=384)
     parser.add_argument("--encoder", action="store_true", help="all-MiniLM-L6-v2 instead")
+    parser.add_argument("--base", type=Path, help="another checkpoint instead, whole")
     parser.add_argument("--principles", type=Path, help="file of other wordings than the shipped")
     parser.add_argument("--widen", type=Path, help="file of more wordings, trained on afterwards")
     parser.add_argument("--blind", type=Path, help="file of pairs that decide")
@@ -186,6 +187,8 @@ def trained(
 def _model(options: argparse.Namespace) -> ModelConfig:
     if options.encoder:
         return ModelConfig(path=DEMO_MODEL, max_length=options.max_length)
+    if options.base is not None:
+        return ModelConfig(path=str(options.base), max_length=options.max_length)
     return model_of(options)
 
 

@@ -1,7 +1,7 @@
-"""SmolLM2-135M-Instruct, a real decoder that installs as a package, as a plain checkpoint.
+"""Decoders that install as packages, as plain checkpoints; SmolLM2-135M-Instruct is the studies'.
 
-The package carries 4-bit GGUF weights (Apache-2.0), which transformers reads but will not save
-again; so they are copied into a plain model once.
+A package carries 4-bit GGUF weights, which transformers reads but will not save again; so they are
+copied into a plain model once. SmolLM2's licence is Apache-2.0.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import shutil
 from pathlib import Path
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from tamis.models.source import loading, locate, quiet
 
@@ -26,16 +26,29 @@ def smollm2_checkpoint(folder: Path) -> Path:
     Raises:
         ConfigError: a package is missing or its weights cannot be read.
     """
-    path = folder / "smollm2-135m-instruct"
+    return plain_checkpoint(PACKAGE, FILE, path=folder / "smollm2-135m-instruct")
+
+
+def plain_checkpoint(source: str, file: str, *, path: Path) -> Path:
+    """Return ``path``, where a bfloat16 checkpoint with tokenizer is written if there is none.
+
+    Args:
+        source: folder of the GGUF file, or package:name/dir.
+        file: its name.
+        path: of the checkpoint.
+
+    Raises:
+        ConfigError: a package is missing or its weights cannot be read.
+    """
     if (path / "config.json").is_file():
         return path
-    with loading(PACKAGE + FILE), quiet():
-        source = locate(PACKAGE)
-        tokenizer = AutoTokenizer.from_pretrained(source, gguf_file=FILE)
-        packed = AutoModelForCausalLM.from_pretrained(source, gguf_file=FILE, dtype=torch.float32)
+    with loading(source + file), quiet():
+        folder = locate(source)
+        tokenizer = AutoTokenizer.from_pretrained(folder, gguf_file=file)
+        packed = AutoModelForCausalLM.from_pretrained(folder, gguf_file=file, dtype=torch.float32)
         settings = packed.config.to_dict()
         settings.pop("quantization_config", None)
-        plain = LlamaForCausalLM(LlamaConfig.from_dict(settings))
+        plain = type(packed)(type(packed.config).from_dict(settings))
         plain.load_state_dict(packed.state_dict())
         plain.tie_weights()
         unfinished = path.with_suffix(".new")
