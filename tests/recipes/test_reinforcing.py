@@ -25,6 +25,7 @@ from tamis.recipes.reinforcing import (
     check_reward,
     gold_score,
     guide_of,
+    reward_identity,
     reward_inputs,
     reward_score,
     rl_stage,
@@ -166,6 +167,16 @@ def test_types_of_prompts_choose_principles_and_are_part_of_the_reward(rms, tmp_
     path.write_text('{"prompt": "Add 2 and 2.", "prompt_type": "red_teaming"}\n', encoding="utf-8")
     assert reward_inputs(reward, prompts=path) != before
     assert reward_inputs(RewardConfig(scorers=(rms[0],)), prompts=path) == {}
+
+
+def test_what_a_type_adds_to_a_weight_is_part_of_the_reward(rms, tmp_path):
+    path = tmp_path / "principles.yaml"
+    text = "- {name: a, wanted: Be a., negated: Be no a., prompt_types: {reasoning: 1}}\n"
+    path.write_text(text, encoding="utf-8")
+    drawn = RewardConfig(scorers=(rms[0],), draw=1, principle_file=str(path))
+    before = reward_identity(drawn, seed=1)
+    path.write_text(text.replace("1}", "128}"), encoding="utf-8")
+    assert reward_identity(drawn, seed=1) != before
 
 
 def test_rewards_that_cannot_be_had_are_refused(rms, tmp_path):

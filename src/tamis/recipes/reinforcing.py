@@ -345,7 +345,10 @@ def reward_identity(reward: RewardConfig, *, seed: int) -> dict[str, Any]:
         "scorers": [dict(scorer.identity) for scorer in opened],
         "num_gold": len(reward.gold),
         "fixed": [stance.text for stance in guide.fixed],
-        "known": [[p.name, p.wanted, p.weight] for p in guide.known] if guide.num_drawn else [],
+        "known": [
+            [p.name, p.wanted, p.weight, sorted(p.prompt_types.items())]
+            for p in (guide.known if guide.num_drawn else [])
+        ],
         "seed": seed,
     }
 

@@ -127,6 +127,9 @@ def test_published_settings_are_the_presets():
     }
     falling = {name for name, schedule in schedules.items() if schedule == "cosine"}
     assert falling == {"rpo", "rpo-mean", "pcrm", "pcrm-cosine"}
+    for name in ("pcrm", "pcrm-cosine"):
+        optimiser = AlignConfig.model_validate(_named(name)).fit.optimiser
+        assert (optimiser.warmup_frac, optimiser.betas) == (0.0, (0.9, 0.95))
     rates = {
         name: AlignConfig.model_validate(_named(name)).fit.learning_rate for name in OBJECTIVES
     }

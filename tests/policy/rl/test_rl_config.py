@@ -58,6 +58,7 @@ def test_published_numbers_are_those_of_the_papers():
     assert metarm.num_generations == 16
     pcrm = RLConfig(preset="pcrm")
     assert (pcrm.fit.learning_rate, pcrm.kl_coefficient, pcrm.reward_clip) == (1e-5, 0.1, 5.0)
+    assert pcrm.fit.optimiser.betas == (0.9, 0.95)
     grm = RLConfig(preset="grm")
     assert (grm.fit.lora.rank, grm.fit.batch_size, grm.kl_coefficient) == (32, 64, 0.0)
     salmon = RLConfig(preset="salmon")

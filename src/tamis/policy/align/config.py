@@ -65,14 +65,16 @@ class AlignConfig(Config):
 
 
 COSINE = {"schedule": "cosine"}
+# those of PCRM's released code for reward models and DPO: no warm-up
+PCRM = {"schedule": "cosine", "warmup_frac": 0.0, "betas": (0.9, 0.95)}
 # name -> settings on top of the defaults, as published where there is a publication
 OBJECTIVES: Mapping[str, Mapping[str, Any]] = {
     "dpo": {},
     "cdpo": {"label_smoothing": 0.1},
     "robust": {"loss": CORRECTED, "loss_settings": {"flip_rate": 0.1}},
     "soft": {},
-    "pcrm": {"terms": {"pcrm": {"prior": "length"}}, "fit": {"optimiser": COSINE}},
-    "pcrm-cosine": {"terms": {"pcrm": {"prior": "cosine"}}, "fit": {"optimiser": COSINE}},
+    "pcrm": {"terms": {"pcrm": {"prior": "length"}}, "fit": {"optimiser": PCRM}},
+    "pcrm-cosine": {"terms": {"pcrm": {"prior": "cosine"}}, "fit": {"optimiser": PCRM}},
     "rpo": {
         "beta": 0.01,
         "terms": {"rpo": {"reduction": "sum", "coefficient": 0.005}},
