@@ -54,10 +54,12 @@ def test_some_arms_are_run_alone():
     assert some.arms == ("plain", "warm", "combined")
     assert some.model_dump(exclude={"arms"}) == every.model_dump(exclude={"arms"})
     assert plan_for("overoptimise", "default", num_seeds=2, arms=["raw"]).arms == ("raw",)
-    with pytest.raises(ConfigError, match="expected plain and some of plain, simcse"):
+    with pytest.raises(ConfigError, match="expected plain and some of simcse, simcse-diff"):
         plan_for("shift", "full", num_seeds=2, arms=["combined", "warm"])
     with pytest.raises(ConfigError, match="arms are plain; expected plain and some of"):
         plan_for("shift", "full", num_seeds=2, arms=["plain"])
+    with pytest.raises(ConfigError, match="and member if several models are to be held"):
+        plan_for("shift", "full", num_seeds=2, arms=["plain", "member"])
     documented = plan_for("shift", "full", num_seeds=2, arms=["metarm-outer", "plain"])
     assert documented.arms == ("plain", "metarm-outer")
     with pytest.raises(ConfigError, match=r"--arm: .*raw, none; expected raw, and known others"):

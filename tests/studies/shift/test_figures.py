@@ -299,7 +299,14 @@ def test_each_goal_may_be_missed(changed, met):
 def test_a_study_without_metarm_has_no_goal_for_it():
     rows = rows_of()
     others = [row for row in rows["differences"] if row["arm"] == "other"]
-    assert len(verdicts({"differences": others, "shift": []}, recommended="other")) == 2
+    both = [*others, *({**row, "arm": "third"} for row in others)]
+    assert len(verdicts({"differences": both, "shift": []}, recommended="other")) == 2
+
+
+def test_a_recipe_that_is_alone_is_one_goal_and_not_two():
+    others = [row for row in rows_of()["differences"] if row["arm"] == "other"]
+    rows = verdicts({"differences": others, "shift": []}, recommended="other")
+    assert [row["figure"].split(",")[0] for row in rows] == ["recommended recipe"]
 
 
 def test_metarm_as_published_is_told_beside_and_is_no_goal():

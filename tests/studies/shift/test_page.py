@@ -33,6 +33,8 @@ def made_report(**accuracy):
         "tier": "quick",
         "seeds": list(SEEDS),
         "models": ["a small one"],
+        "num_train": 20,
+        "num_pool": 60,
         "arms": [{"name": arm.name, "title": arm.title, "what": arm.what} for arm in arms],
         "recommended": COMBINED,
         **build_report(
@@ -73,6 +75,16 @@ def test_the_page_leads_with_what_was_found(report, sections):
     assert "1 of 3 methods are better than plain training and 1 worse" in first.lead
     assert "prioritised sampling + GRM, differs from it by +" in first.lead
     assert render(sections).count("<figure") == 2
+
+
+def test_the_page_says_over_how_many_methods_and_on_which_pairs(report, written):
+    assert "correction is over the 3 methods of this run (the study has 15)" in written.text
+    assert "under one seed on the same pairs" in written.text
+    alone = made_report(plain=0.5, combined=0.6) | {"num_train": 60}
+    text = as_markdown(shift_sections(alone), place="study-shift", images="images").text
+    assert "correction is over the one method of this run (the study has 15)" in text
+    assert "under all seeds on the same 60 pairs" in text
+    assert "of 1 goals" in text
 
 
 def test_every_method_has_a_row(sections):

@@ -2,8 +2,9 @@
 
 Intervals of an arm's own figures are over items, of the mean of its seeds; those of differences to
 plain training are over items and seeds, as are their p-values (see
-`tamis.studies.intervals`). P-values of the same figure are corrected over all arms by Holm, but for
-the arm ``member``: it is plain training with other settings, and only what others are held against.
+`tamis.studies.intervals`). P-values of the same figure are corrected over the arms of a run by
+Holm, but for the arm ``member``: it is plain training with other settings, and only what others are
+held against.
 
 Shape legend: M pairs of a test set, P prompts, K responses to each.
 """
@@ -163,7 +164,7 @@ def shift_rows(
 
 
 def _with_holm_of_methods(rows: Sequence[Row], *, family: Sequence[str]) -> list[Row]:
-    """Add Holm's p-values over all methods; the rows of ``member``, which is none, get none."""
+    """Add Holm's p-values over the methods of a run, of which ``member`` is none."""
     methods = iter(with_holm([row for row in rows if row["arm"] != MEMBER], family=family))
     return [row if row["arm"] == MEMBER else next(methods) for row in rows]
 

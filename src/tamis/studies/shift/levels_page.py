@@ -16,7 +16,7 @@ from tamis.report.numbers import (
 )
 from tamis.report.pictures import MUTED, RIGHT, WRONG
 from tamis.studies.noise_figures import as_interval
-from tamis.studies.shift.arms import METARM_OUTER, PLAIN
+from tamis.studies.shift.arms import ALL_ARMS, MEMBER, METARM_OUTER, PLAIN
 from tamis.studies.shift.measures import RANKING, SPREAD
 from tamis.studies.shift.wanted import SHIFTED
 from tamis.studies.wanted import p_in_words, pick
@@ -41,6 +41,14 @@ def level_cells(report: Report, arm: str, level: str) -> tuple[str, str]:
     found = [pick(report["shift"], arm=arm, level=level, measure=m) for m in (SPREAD, RANKING)]
     spread, ranking = (as_interval(row["value"]) for row in found)
     return number_interval(spread, digits=2), percent(ranking.value)
+
+
+def family(report: Report) -> str:
+    """Return over how many methods p-values are corrected, and how many there are in all."""
+    arms = {row["arm"] for row in report["differences"] if "p_holm" in row}
+    num_all = sum(name not in (PLAIN, MEMBER) for name in ALL_ARMS)
+    told = "the one method" if len(arms) == 1 else f"the {len(arms)} methods"
+    return f"{told} of this run" + (f" (the study has {num_all})" if len(arms) < num_all else "")
 
 
 def holm_in_words(row: Mapping[str, Any]) -> str:
@@ -75,7 +83,7 @@ def _how(report: Report) -> str:
         "like the ones trained on, gold order says next to nothing. What length alone would reach "
         "is told beside. Intervals are "
         "over prompts, those of the spread over test pairs as well, and those of differences over "
-        "seeds; Holm's correction is over all methods, for each level and measure apart."
+        f"seeds; Holm's correction is over {family(report)}, for each level and measure apart."
     )
 
 

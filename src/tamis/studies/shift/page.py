@@ -14,6 +14,7 @@ from tamis.studies.noise_figures import as_interval
 from tamis.studies.shift.arms import PLAIN
 from tamis.studies.shift.levels_page import (
     NOTHING,
+    family,
     holm_in_words,
     level_blocks,
     level_cells,
@@ -88,17 +89,26 @@ def _how(report: Report) -> str:
         )
     return (
         f"Tier {report['tier']}, {seeds} {'seed' if seeds == 1 else 'seeds'}; models: "
-        f"{', '.join(report['models'])}. All methods are trained on {' and '.join(inside)}, under "
-        "one seed on the same pairs. The score out of distribution was fixed beforehand: the mean "
+        f"{', '.join(report['models'])}. All methods are trained on {' and '.join(inside)}, "
+        f"{_pairs_in_words(report)}. The score out of distribution was fixed beforehand: the mean "
         f"of the accuracies on {len(outside)} data sets ({', '.join(outside)}), each of which "
         "counts once, as the mean of its test sets. Intervals are 95% bootstraps over prompts of "
         "the mean of all seeds; test sets of one data set share their prompts and are resampled "
         "together. Differences to plain training are paired on the same seeds and test pairs; "
         "their intervals and p-values count both prompts and seeds as drawn (a t distribution, as "
-        "seeds are few), and Holm's correction is over all methods, for each score apart. The "
-        "tables also say under how many seeds a method is above plain training. A loss in "
+        f"seeds are few), and Holm's correction is over {family(report)}, for each score apart. "
+        "The tables also say under how many seeds a method is above plain training. A loss in "
         "distribution counts if its own p is below "
         f"{ALPHA}, without correction; that none is seen does not prove that there is none.{cost}"
+    )
+
+
+def _pairs_in_words(report: Report) -> str:
+    if report["num_train"] < report["num_pool"]:
+        return "under one seed on the same pairs"
+    return (
+        f"under all seeds on the same {report['num_train']:,} pairs, so that seeds differ in heads "
+        "and orders alone, and intervals hold for these pairs"
     )
 
 
@@ -183,8 +193,8 @@ def _forest(report: Report) -> Picture:
     )
     reading = (
         f"Blue is better and orange is worse than plain training with p below {ALPHA} after Holm's "
-        "correction over all methods; grey is neither. Intervals are over seeds and prompts, and "
-        "are not corrected."
+        f"correction over {family(report)}; grey is neither. Intervals are over seeds and prompts, "
+        "and are not corrected."
     )
     panel = Panel("", dots, references=((0.0, "plain training"),))
     return Picture(forest([panel], style=style), caption=seen, reading=reading)

@@ -11,7 +11,7 @@ from tamis.models.config import ModelConfig
 from tamis.studies.decoder import smollm2_checkpoint
 from tamis.studies.demo import DEMO_MODEL
 from tamis.studies.plan import Tier
-from tamis.studies.shift.arms import ALL_ARMS, DEFAULT_ARMS, PLAIN, QUICK_ARMS
+from tamis.studies.shift.arms import ALL_ARMS, DEFAULT_ARMS, MEMBER, PLAIN, QUICK_ARMS
 from tamis.studies.shift.material import Sizes
 from tamis.train.config import AdapterConfig, ComputeConfig, TrainConfig
 from tamis.types import Config
@@ -60,9 +60,12 @@ class ShiftPlan(Config):
     @field_validator("arms", mode="after")
     @classmethod
     def _check_arms(cls, arms: tuple[str, ...]) -> tuple[str, ...]:
-        if PLAIN not in arms or len(arms) < 2 or not set(arms) <= set(ALL_ARMS):
+        methods = [name for name in ALL_ARMS if name not in (PLAIN, MEMBER)]
+        known = set(arms) <= set(ALL_ARMS)
+        if PLAIN not in arms or not known or not set(arms) & set(methods):
             raise ValueError(
-                f"arms are {', '.join(arms)}; expected {PLAIN} and some of {', '.join(ALL_ARMS)}"
+                f"arms are {', '.join(arms)}; expected {PLAIN} and some of {', '.join(methods)}, "
+                f"and {MEMBER} if several models are to be held against one"
             )
         return arms
 

@@ -61,6 +61,7 @@ def run_shift_study(plan: ShiftPlan, material: Material, *, site: Site) -> dict[
         "seeds": list(plan.seeds),
         "models": list(site.models),
         "num_train": plan.sizes.num_train,
+        "num_pool": plan.sizes.num_pool,
         "meta_ratio": plan.meta_ratio,
         "arms": [{"name": arm.name, "title": arm.title, "what": arm.what} for arm in arms],
         "recommended": RECOMMENDED,

@@ -22,17 +22,19 @@ def verdicts(report: Mapping[str, Any], *, recommended: str) -> list[Row]:
     """Return one row a goal: what was wanted, what was measured, and whether it was met.
 
     Better out of distribution is a difference to plain training above 0 with a p below 0.05 after
-    Holm's correction over all arms. A loss in distribution is one below 0 with a p below 0.05; this
-    p is not corrected, as the correction would make it easier to have lost nothing. What a method
-    may have lost at worst is the lower end of its interval, which is told. The spread of MetaRM, in
-    the metric of the outer step, is one comparison that was named beforehand, so its interval alone
-    decides; and as scores that differ by chance are far apart, too, they have to be at least as
-    often in gold's order as those of plain training. What MetaRM as published does is told beside.
+    Holm's correction over the arms of the run; where the recommended recipe is the only one, it has
+    one goal and not two, of which one would be that of any method. A loss in distribution is one
+    below 0 with a p below 0.05; this p is not corrected, as the correction would make it easier to
+    have lost nothing. What a method may have lost at worst is the lower end of its interval, which
+    is told. The spread of MetaRM, in the metric of the outer step, is one comparison that was named
+    beforehand, so its interval alone decides; and as scores that differ by chance are far apart,
+    too, they have to be at least as often in gold's order as those of plain training. What MetaRM
+    as published does is told beside.
     A goal whose arm or level is not part of the study is left out.
     """
     differences = report["differences"]
     arms = list(dict.fromkeys(row["arm"] for row in differences if "p_holm" in row))
-    rows = [_any_method(differences, arms)] if arms else []
+    rows = [_any_method(differences, arms)] if arms and arms != [recommended] else []
     if recommended in arms:
         measured, met = _gain_in_words(differences, recommended), _gains(differences, recommended)
         what = f"recommended recipe, {recommended}: {GOAL}"
