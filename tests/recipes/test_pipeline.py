@@ -12,7 +12,7 @@ from tamis.recipes.scoring import Scoring
 from tamis.recipes.stages import bench_stage, training_pairs
 from tamis.recipes.voting import vote_stage
 from tamis.runs import Watcher, read_json
-from tamis.train.config import TrainConfig
+from tamis.train.config import AdapterConfig, TrainConfig
 from tamis.vote.config import VoteConfig
 from tamis.vote.table import read_strength
 
@@ -210,6 +210,19 @@ def test_what_a_late_stage_would_refuse_is_refused_first(
     with pytest.raises(TamisError) as caught:
         run_recipe(wrong, watcher=log.watcher())
     assert problem in str(caught.value)
+    assert log.begun == []
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_model_that_the_settings_do_not_fit_is_refused_first(make_recipe, tmp_path, log):
+    recipe = make_recipe(tmp_path / "run")
+    adapters = AdapterConfig(rank=2, top_layers=9)
+    train = recipe.train.model_copy(update={"lora": adapters})
+    with pytest.raises(ConfigError, match="top_layers is 9"):
+        run_recipe(recipe.model_copy(update={"train": train}), watcher=log.watcher())
+    elsewhere = recipe.model.model_copy(update={"path": str(tmp_path / "none")})
+    with pytest.raises(ConfigError, match="none"):
+        run_recipe(recipe.model_copy(update={"model": elsewhere}), watcher=log.watcher())
     assert log.begun == []
     assert not (tmp_path / "run").exists()
 

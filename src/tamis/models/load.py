@@ -83,14 +83,19 @@ def reward_model_shape(config: ModelConfig, *, pad_token_id: int) -> PreTrainedM
             another number of outputs, or its architecture has no reward head.
     """
     model_config = _reward_config(config, pad_token_id=pad_token_id)
-    with loading(config.path), quiet(), torch.device("meta"):
-        model = AutoModelForSequenceClassification.from_config(  # type: ignore[no-untyped-call]
-            model_config,
-            dtype=getattr(torch, config.dtype),
-            trust_remote_code=config.trust_remote_code,
-        )
+    model = _shape(AutoModelForSequenceClassification, config, model_config)
     use_float32_head(model)
-    return cast(PreTrainedModel, model)
+    return model
+
+
+def language_model_shape(config: ModelConfig) -> PreTrainedModel:
+    """Build what `load_language_model` would on the meta device, from the configuration alone.
+
+    Raises:
+        ConfigError: the configuration cannot be loaded or is that of a quantised model, or its
+            architecture has no language model head.
+    """
+    return _shape(AutoModelForCausalLM, config, _model_config(config))
 
 
 def load_trunk(config: ModelConfig) -> PreTrainedModel:
@@ -151,6 +156,16 @@ def _model_config(config: ModelConfig, *, quantised: Quantised = "refused") -> P
     if config.num_layers is not None:
         _keep_layers(model_config.get_text_config(), config)
     return cast(PretrainedConfig, model_config)
+
+
+def _shape(family: Any, config: ModelConfig, model_config: PretrainedConfig) -> PreTrainedModel:
+    with loading(config.path), quiet(), torch.device("meta"):
+        model = family.from_config(
+            model_config,
+            dtype=getattr(torch, config.dtype),
+            trust_remote_code=config.trust_remote_code,
+        )
+    return cast(PreTrainedModel, model)
 
 
 def _load(

@@ -8,6 +8,7 @@ from transformers import PreTrainedModel
 from tamis.errors import ConfigError
 from tamis.models.adapter import adapted_layers, lora_settings
 from tamis.models.config import ModelConfig
+from tamis.models.load import language_model_shape
 from tamis.train.config import AdapterConfig
 
 
@@ -22,6 +23,16 @@ def check_weights(policy: ModelConfig, lora: AdapterConfig) -> None:
             "dtype is bfloat16 and fit.lora.rank is 0: steps of 1e-6 vanish in bfloat16 weights; "
             "choose dtype float32 (with autocast bfloat16 for speed), or a lora.rank above 0"
         )
+
+
+def check_adapters(policy: ModelConfig, lora: AdapterConfig) -> None:
+    """Check that a policy has the layers that are to get adapters; its weights are not read.
+
+    Raises:
+        ConfigError: see `adapted_layers` and `language_model_shape`.
+    """
+    if lora.rank:
+        adapters(language_model_shape(policy), lora)
 
 
 def adapters(model: PreTrainedModel, lora: AdapterConfig) -> LoraConfig | None:

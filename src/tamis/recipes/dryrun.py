@@ -20,12 +20,9 @@ from tamis.recipes.pipeline import check_late_stages
 from tamis.recipes.schema import Recipe
 from tamis.report.numbers import plural
 from tamis.train.arguments import micro_batches_of, steps_of, warmup_steps_of
-from tamis.train.assemble import assemble
-from tamis.train.build import base_of, trainable_shape
+from tamis.train.build import base_of
 from tamis.train.config import TrainConfig
-from tamis.train.equip import check_readable
-from tamis.train.launched import hides_weights
-from tamis.train.reading import token_head
+from tamis.train.equip import checked_shape
 
 SAMPLE_ROWS = 200
 STATES_OF_ADAMW = 2
@@ -147,15 +144,11 @@ def _schedule(train: TrainConfig, num_pairs: int | None, *, num_processes: int) 
 def _model_facts(
     recipe: Recipe, train: TrainConfig, tokenizer: PreTrainedTokenizerBase
 ) -> ModelFacts:
-    model = trainable_shape(recipe.model, train, pad_token_id=pad_id_of(tokenizer))
-    base = base_of(model)
-    check_readable(base, assemble(train), views=train.objective.views, is_hidden=hides_weights())
-    if train.objective.form == "token":
-        token_head(base)
+    model = checked_shape(recipe.model, train, pad_token_id=pad_id_of(tokenizer))
     weights = list(model.parameters())
     trained = [weight for weight in weights if weight.requires_grad]
     return ModelFacts(
-        kind=type(base).__name__,
+        kind=type(base_of(model)).__name__,
         num_parameters=sum(weight.numel() for weight in weights),
         num_trained=sum(weight.numel() for weight in trained),
         num_bytes=sum(weight.nbytes for weight in weights)

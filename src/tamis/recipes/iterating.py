@@ -18,6 +18,7 @@ from tamis.data.tables import plain_turns
 from tamis.errors import ConfigError, DataError, TamisError
 from tamis.evaluate.scorers import scorer_from
 from tamis.models.source import locate
+from tamis.policy.adapters import check_adapters
 from tamis.policy.align.demonstrations import read_demonstrations
 from tamis.policy.align.fit import checked as checked_alignment
 from tamis.policy.iterate.config import ROUND, IterateConfig
@@ -48,7 +49,7 @@ from tamis.recipes.iterate_track import track_round, watch_of
 from tamis.recipes.judging import open_judge
 from tamis.recipes.reinforcing import check_reward, guide_of
 from tamis.recipes.scoring import check_scores_alone
-from tamis.recipes.stages import PAIRS, VERDICTS, data_stage
+from tamis.recipes.stages import PAIRS, VERDICTS, data_stage, judged_pairs, training_pairs
 from tamis.report import write_report
 from tamis.report.numbers import plural
 from tamis.runs import (
@@ -63,7 +64,7 @@ from tamis.runs import (
     write_text,
 )
 from tamis.runs.processes import num_processes
-from tamis.train.fit import checked
+from tamis.train.fit import checked_model
 from tamis.train.tracking import check_trackers
 
 ROUNDS, SETTINGS, BEST, PAGE = "rounds.json", "iterate.yaml", "best", "report.html"
@@ -130,13 +131,13 @@ def check_iterate(config: IterateConfig) -> None:
 
     Raises:
         ConfigError: a policy that cannot answer, a judge, scorer, reward or training that cannot be
-            used.
-        DataError: a file is missing or damaged, there are too few prompts, or held-out prompts are
-            trained on.
+            used, or a model that is not there or is not as large as the settings say.
+        DataError: a file is missing or damaged, verdicts belong to other pairs, there are too few
+            prompts, or held-out prompts are trained on.
     """
     check_trackers(watch_of(config))
     load_chat_tokenizer(config.policy)
-    checked(config.reward_model.train, model=config.reward_model.model)
+    checked_model(config.reward_model.train, model=config.reward_model.model)
     how, measure = config.improve, config.measure
     for sampling in (config.sample.sampling, measure.sampling):
         check_sampling(sampling)
@@ -146,9 +147,14 @@ def check_iterate(config: IterateConfig) -> None:
     if how.by != "rl":
         settings = how.align if how.by == "align" else best_of_settings(how.align)
         checked_alignment(settings, policy=config.policy)
+    lora = how.rl.fit.lora if how.by == "rl" else how.align.fit.lora
+    check_adapters(config.policy, lora)
     if measure.judge is not None:
         open_judge(measure.judge, folder=Path(config.out))
     _check_demonstrations(config)
+    found = _found_pairs(config)
+    if found is not None:
+        judged_pairs(*found)
     # what is sampled from may be a part; RL reads the whole file
     limit = None if how.by == "rl" else config.sample.limit
     prompts = read_prompts(config.data.prompts, limit=limit)
@@ -274,6 +280,21 @@ def _known_points(run: Path) -> list[dict[str, Any]]:
 
 def _pairs(config: IterateConfig, *, run: Path, watcher: Watcher) -> tuple[Path, Path | None]:
     """Return the pairs and verdicts of the reward models; other preference data are read first."""
+    found = _found_pairs(config)
+    if found is not None:
+        return found
+    watcher.begin("data")
+    result = data_stage(
+        run, config=DataConfig(path=config.data.pairs), model=config.reward_model.model
+    )
+    watcher.end("data", result)
+    pairs = result.directory / PAIRS
+    training_pairs(pairs)  # says at once where all are held out
+    return pairs, None
+
+
+def _found_pairs(config: IterateConfig) -> tuple[Path, Path | None] | None:
+    """Return pairs and verdicts that were made before, or ``None`` for other preference data."""
     path = Path(config.data.pairs).expanduser()
     verdicts = None if config.data.verdicts is None else Path(config.data.verdicts).expanduser()
     if verdicts is not None and not verdicts.is_file():
@@ -287,12 +308,7 @@ def _pairs(config: IterateConfig, *, run: Path, watcher: Watcher) -> tuple[Path,
         raise ConfigError(
             f"data.verdicts belong to a {PAIRS} or to a run directory, found {config.data.pairs}"
         )
-    watcher.begin("data")
-    result = data_stage(
-        run, config=DataConfig(path=config.data.pairs), model=config.reward_model.model
-    )
-    watcher.end("data", result)
-    return result.directory / PAIRS, None
+    return None
 
 
 def _judge_rows(history: History, *, run: Path) -> list[dict[str, Any]]:

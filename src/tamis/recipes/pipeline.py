@@ -37,7 +37,7 @@ from tamis.runs import (
     run_stage,
     write_json,
 )
-from tamis.train.fit import checked
+from tamis.train.fit import checked_model
 
 BASELINE = "baseline"
 ITEMS = "items.parquet"
@@ -122,8 +122,8 @@ def check_late_stages(recipe: Recipe) -> None:
 
     Raises:
         ConfigError: an unknown policy, loss, term or benchmark, a benchmark that is there twice or
-            has no data, settings of the training that contradict each other, or a missing file of
-            trusted labels.
+            has no data, settings of the training that contradict each other or that the model does
+            not fit, or a missing file of trusted labels.
         DataError: the file of a benchmark is missing.
     """
     policy_of(recipe.denoise)
@@ -132,7 +132,7 @@ def check_late_stages(recipe: Recipe) -> None:
     if recipe.principles.judge is not None:
         check_principles(recipe.principles)
         bench_principles(recipe.principles)
-    checked(recipe.train, model=recipe.model)
+    checked_model(recipe.train, model=recipe.model)
     check_warm(recipe.warm)
 
 

@@ -8,10 +8,12 @@ from tamis.errors import ConfigError
 from tamis.models.config import ModelConfig
 from tamis.models.head import output_layer
 from tamis.terms.view import Beginning
-from tamis.train.assemble import WHERE, Assembled
-from tamis.train.build import RewardModel, base_of
-from tamis.train.config import ViewsConfig
+from tamis.train.assemble import WHERE, Assembled, assemble
+from tamis.train.build import RewardModel, base_of, trainable_shape
+from tamis.train.config import TrainConfig, ViewsConfig
+from tamis.train.launched import hides_weights
 from tamis.train.modules import attach
+from tamis.train.reading import token_head
 from tamis.train.views import dropout_modules
 
 
@@ -41,6 +43,21 @@ def check_readable(
             f"train.objective.views.where is inside, and {type(model).__name__} has no dropout "
             "modules; choose read"
         )
+
+
+def checked_shape(model: ModelConfig, train: TrainConfig, *, pad_token_id: int) -> RewardModel:
+    """Build what would be trained on the meta device, once the objective can be trained with it.
+
+    Raises:
+        ConfigError: what `tamis.train.fit.fit` would refuse when it has read the weights; they are
+            not read here.
+    """
+    reward_model = trainable_shape(model, train, pad_token_id=pad_token_id)
+    base = base_of(reward_model)
+    check_readable(base, assemble(train), views=train.objective.views, is_hidden=hides_weights())
+    if train.objective.form == "token":
+        token_head(base)
+    return reward_model
 
 
 def equip(

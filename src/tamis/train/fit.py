@@ -42,7 +42,7 @@ from tamis.train.build import (
 from tamis.train.collate import make_collate
 from tamis.train.config import TrainConfig
 from tamis.train.dataset import TrainingSet, training_set
-from tamis.train.equip import check_readable, equip
+from tamis.train.equip import check_readable, checked_shape, equip
 from tamis.train.launched import hides_weights, spreads_weights
 from tamis.train.modules import detach
 from tamis.train.parts import cut_parts, split_pairs
@@ -133,6 +133,19 @@ def checked(train: TrainConfig, *, model: ModelConfig) -> Assembled:
     if train.objective.meta is not None:
         check_responses(train.objective.meta.path)
     return assembled
+
+
+def checked_model(train: TrainConfig, *, model: ModelConfig) -> None:
+    """Check that a model can be trained as the settings say; its weights are not read.
+
+    Raises:
+        ConfigError: see `checked` and `tamis.train.equip.checked_shape`; the model or its tokenizer
+            cannot be loaded.
+        DataError: see `checked`.
+    """
+    checked(train, model=model)
+    with quiet():
+        checked_shape(model, train, pad_token_id=pad_id_of(load_tokenizer(model)))
 
 
 def _columns(
