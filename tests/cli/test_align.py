@@ -55,6 +55,27 @@ def test_options_stand_on_top_of_the_objective_and_assignments_on_top_of_them():
     assert settings("dpo", **{"fit.max_steps": 3})[0].fit.max_steps == 3
     flags = {"terms.demonstrations.path": "d", "terms.demonstrations.samples": "s"}
     assert settings("aihf", **flags)[0].terms["demonstrations"]["form"] == "logistic"
+    other = settings("aihf", "terms.demonstrations.form=linear", **flags)[0]
+    assert other.terms["demonstrations"]["form"] == "linear"
+
+
+def test_an_assignment_may_be_null_and_a_flag_that_is_was_not_given():
+    assert settings("cdpo", beta=None)[0].label_smoothing == 0.1
+    assert settings("dpo", "reference=null", reference="there", beta=None)[0].reference is None
+    assert settings("rpo", "terms={}")[0].terms == {}
+    flags = {"terms.demonstrations.path": "d", "terms.demonstrations.samples": "s"}
+    unset = settings("aihf", "terms.demonstrations.samples=null", **flags)[0]
+    assert unset.terms["demonstrations"] == {"path": "d", "samples": None}
+
+
+def test_a_part_that_is_unset_takes_settings():
+    assert settings("dpo", "fit=null", "fit.epochs=2")[0].fit.epochs == 2
+
+
+def test_a_value_below_another_is_refused(bad, llama, pairs, tmp_path):
+    command = ("align", pairs, "--policy", llama.path, "--out", tmp_path, "--beta", "0.2")
+    told = bad(*command, "--set", "beta.x=1")
+    assert told == "options: key 'beta.x': beta is 0.2, no group of settings"
 
 
 @pytest.mark.parametrize(
@@ -65,6 +86,12 @@ def test_options_stand_on_top_of_the_objective_and_assignments_on_top_of_them():
         ("dpo", ["beta=[1"], "--set 'beta=.1'"),
         ("dpo", ["betta=1"], "unknown key 'betta'; did you mean 'beta'"),
         ("dpo", ["beta=-1"], "key 'beta' is -1"),
+        ("cdpo", ["label_smoothing=null"], "key 'label_smoothing' is None"),
+        ("cdpo", ["label_smoothing.x=1"], "'label_smoothing.x': label_smoothing is 0.1, no group"),
+        ("dpo", ["fit=3", "fit.epochs=1"], "options: key 'fit.epochs': fit is 3, no group"),
+        ("dpo", ["fit.lora.rank=2", "fit.lora.rank.x=1"], "fit.lora.rank is 2, no group"),
+        ("rpo", ["terms=null"], "key 'terms' is None"),
+        ("dpo", ["policy.path=null"], "key 'path' is None"),
         ("soft", [], "objective soft reads the targets of verdicts"),
     ],
 )

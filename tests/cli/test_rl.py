@@ -51,12 +51,18 @@ def test_later_settings_go_before_earlier_ones():
         ("temprature=1", "temprature"),
         ("reward.temperature=1", "temperature"),
         ("method=ppo", "method"),
-        ("method.x=1", "method"),
+        ("method.x=1", "options: key 'method.x': method is 'rloo', no group of settings"),
+        ("reward.every=null", "options, reward: key 'every' is None"),
     ],
 )
 def test_a_setting_that_is_unknown_is_named(text, message):
     with pytest.raises(ConfigError, match=message):
         settings(text, method="rloo")
+
+
+def test_a_setting_below_a_value_of_the_reward_is_named():
+    with pytest.raises(ConfigError, match=r"^options, reward: key 'draw.x': draw is 3, no group"):
+        settings("reward.draw=3", "reward.draw.x=1")
 
 
 def test_an_unknown_preset_is_named():

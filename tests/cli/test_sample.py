@@ -56,6 +56,10 @@ def test_other_settings_of_policy_and_sampling_are_set(tamis, bad, llama, prompt
     told = bad(*command, "--endpoint", "http://localhost/v1#m", "--set", "policy.dtype=bfloat16")
     assert "policy.dtype is set, and no --policy is named" in told
     assert "nonsense" in bad(*command, *policy, "--set", "policy.nonsense=1")
+    below = bad(*command, *policy, "--set", "limit.x=1")
+    assert below == "options: key 'limit.x': limit is 1, no group of settings"
+    assert "key 'sampling.num' is None" in bad(*command, *policy, "--set", "sampling.num=null")
+    assert "key 'path' is None" in bad(*command, *policy, "--set", "policy.path=null")
     assert "sampling.nothing" in bad(*command, *policy, "--set", "sampling.nothing=1")
 
 

@@ -171,13 +171,15 @@ def align_settings(
         raise ConfigError(
             f"objective {objective} reads the targets of verdicts; give --verdicts, or choose cdpo"
         )
-    given = {name: value for name, value in flags.items() if value is not None}
-    given |= dict(map(assigned, texts))
-    if KEYS["samples"] in given:
-        given.setdefault(FORM, "logistic")
+    given = dict(map(assigned, texts))
+    if {**flags, **given}.get(KEYS["samples"]) is not None:
+        flags = {FORM: "logistic", **flags}
     own = {key: value for key, value in given.items() if not key.startswith(MODEL)}
     model = {key.removeprefix(MODEL): value for key, value in given.items() if key not in own}
-    return override(AlignConfig, settings, own), override(ModelConfig, {"path": policy}, model)
+    return (
+        override(AlignConfig, settings, flags, assignments=own),
+        override(ModelConfig, {"path": policy}, {}, assignments=model),
+    )
 
 
 def align_tables(report: dict[str, Any]) -> list[Table]:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import copy
 import re
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tamis.errors import ConfigError, DataError
+from tamis.errors import ConfigError, DataError, shorten
 
 if TYPE_CHECKING:
     from tamis.metrics.ensemble import Ensemble
@@ -36,6 +38,8 @@ PrinciplesLayout = Annotated[
     typer.Option("--layout", help="Of principles: prompt_first (default), answer_first."),
 ]
 
+NOTHING: Mapping[str, Any] = MappingProxyType({})
+
 
 def recipe_of(path: Path | None) -> Recipe | None:
     """Load the recipe that was named, if one was."""
@@ -44,22 +48,52 @@ def recipe_of(path: Path | None) -> Recipe | None:
     return None if path is None else load_recipe(path)
 
 
-def override(kind: type[Any], settings: dict[str, Any], flags: dict[str, Any]) -> Any:
-    """Return a configuration: the settings, with the flags that were given on top.
+def override(
+    kind: type[Any],
+    settings: dict[str, Any],
+    flags: dict[str, Any],
+    *,
+    assignments: Mapping[str, Any] = NOTHING,
+) -> Any:
+    """Return a configuration: the settings, with flags on top, and assignments on top of them.
 
-    A dot in the name of a flag leads into a part of the configuration.
+    A flag that is ``None`` was not given; what ``--set`` assigns is taken as it is, null too. A dot
+    in a name leads into a part of the configuration.
+
+    Raises:
+        ConfigError: a name leads into what is no part, or a key or value is not as expected.
     """
     from tamis.recipes.files import parse
 
     content = copy.deepcopy(settings)
-    for name, value in flags.items():
-        if value is not None:
-            *parts, last = name.split(".")
-            target = content
-            for part in parts:
-                target = target.setdefault(part, {})
-            target[last] = value
+    given = {name: value for name, value in flags.items() if value is not None}
+    for name, value in (*given.items(), *assignments.items()):
+        put(content, name, value)
     return parse(kind, content, where="options")
+
+
+def put(content: dict[str, Any], key: str, value: Any, *, where: str = "options") -> None:
+    """Put a value where a dotted key leads, in place.
+
+    >>> settings = {"fit": {"epochs": 1}}
+    >>> put(settings, "fit.lora.rank", 8)
+    >>> settings
+    {'fit': {'epochs': 1, 'lora': {'rank': 8}}}
+
+    Raises:
+        ConfigError: the key leads through a value that is no group of settings.
+    """
+    *parts, last = key.split(".")
+    for number, part in enumerate(parts, start=1):
+        if content.get(part) is None:
+            content[part] = {}
+        content = content[part]
+        if not isinstance(content, dict):
+            raise ConfigError(
+                f"{where}: key {key!r}: {'.'.join(parts[:number])} is {shorten(content)}, "
+                "no group of settings"
+            )
+    content[last] = value
 
 
 def model_of(recipe: Recipe | None, path: str | None, max_length: int | None) -> ModelConfig:

@@ -10,8 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from tamis.cli.extras import needing
-from tamis.cli.options import RunDir, Seed, assigned, run_dir, seed_of
-from tamis.errors import ConfigError
+from tamis.cli.options import RunDir, Seed, assigned, put, run_dir, seed_of
 
 Prompts = Annotated[
     Path,
@@ -167,7 +166,10 @@ def settings_of(
     content: dict[str, Any] = {}
     for key, value in given.items():
         first, _, rest = key.partition(".")
-        _put(parts[first] if first in PARTS else content, rest if first in PARTS else key, value)
+        if first in PARTS:
+            put(parts[first], rest, value, where=f"options, {first}")
+        else:
+            put(content, key, value)
     return (
         parse(RLConfig, content, where="options"),
         parse(RewardConfig, parts["reward"], where="options, reward"),
@@ -202,14 +204,3 @@ def rl_tables(report: dict[str, Any]) -> list[tuple[str, list[str], list[list[st
             rows.append([f"{name}, held-out prompts", *(f"{end:.4g}" for end in ends)])
     steps = f"{report['method'].upper()}, {plural(report['num_steps'], 'step')}"
     return [(steps, ["mean", "first tenth", "last tenth"], rows)]
-
-
-def _put(content: dict[str, Any], key: str, value: Any) -> None:
-    """Put a value where a dotted key leads, in place."""
-    *parts, last = key.split(".")
-    for part in parts:
-        below = content.setdefault(part, {})
-        if not isinstance(below, dict):
-            raise ConfigError(f"--set {key}: {part} is no group of settings")
-        content = below
-    content[last] = value

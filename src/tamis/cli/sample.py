@@ -137,7 +137,7 @@ def sample(
         out,
         prompts=Path(prompts),
         policy=model,
-        config=override(SampleConfig, {}, flags | given),
+        config=override(SampleConfig, {}, flags, assignments=given),
         scoring=_scoring(rm, how, asked=asked, calibrated=calibrated, options=options),
         gold=_scoring(gold, None, asked=((), asked[1]), calibrated=False, options=options),
         seed=seed_of(None, seed),
@@ -177,7 +177,7 @@ def _settings(
     of_policy = {k.removeprefix("policy."): v for k, v in given.items() if k.startswith("policy.")}
     rest = {key: value for key, value in given.items() if not key.startswith("policy.")}
     if policy is not None:
-        return rest, override(ModelConfig, {"path": policy}, of_policy)
+        return rest, override(ModelConfig, {"path": policy}, {}, assignments=of_policy)
     if of_policy:
         raise ConfigError(f"policy.{next(iter(of_policy))} is set, and no --policy is named")
     return rest, None

@@ -13,6 +13,7 @@ from transformers import AutoModelForCausalLM
 from tamis.errors import ConfigError, DataError
 from tamis.models.config import ModelConfig
 from tamis.policy.rl.config import RewardConfig
+from tamis.policy.rl.fit import TRAINERS
 from tamis.types import Message
 
 pytestmark = pytest.mark.slow
@@ -193,5 +194,18 @@ def test_what_cannot_be_run_is_refused(llama, tmp_path):
         run(tmp_path, llama, config_of(trl={"loss": 1}))
     with pytest.raises(ConfigError, match=r"trl\.beta: is set by the other settings"):
         run(tmp_path, llama, config_of(trl={"beta": 0.3}))
+    with pytest.raises(ConfigError, match=r"trl\.num_iterations is 'two'"):
+        run(tmp_path, llama, config_of(trl={"num_iterations": "two"}))
     with pytest.raises(ConfigError, match="has 2; choose at most so many"):
         run(tmp_path, llama, config_of(fit={"lora": {"rank": 2, "top_layers": 3}}))
+
+
+@pytest.mark.parametrize("error", [ValueError, ImportError])
+def test_what_trl_refuses_when_it_has_the_policy_is_told(llama, tmp_path, monkeypatch, error):
+    class Refusing:
+        def __init__(self, **_):
+            raise error("no such\n  thing")
+
+    monkeypatch.setitem(TRAINERS, "grpo", Refusing)
+    with pytest.raises(ConfigError, match=r"^TRL refuses the settings: no such thing$"):
+        run(tmp_path, llama, config_of())

@@ -1,5 +1,7 @@
 """Settings of reinforcement learning, and the published ones."""
 
+import ast
+import inspect
 from pathlib import Path
 from typing import get_args
 
@@ -7,9 +9,16 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 from trl import GRPOConfig, RLOOConfig
+from trl.trainer import grpo_trainer
 
 from tamis.errors import ConfigError
-from tamis.policy.rl.arguments import MEASURED_ALONE, num_steps_of, order_of, rl_arguments
+from tamis.policy.rl.arguments import (
+    MEASURED_ALONE,
+    NAMES,
+    num_steps_of,
+    order_of,
+    rl_arguments,
+)
 from tamis.policy.rl.config import RewardConfig, RLConfig
 from tamis.policy.rl.presets import PRESETS, PresetName, published
 
@@ -138,7 +147,8 @@ def test_a_preset_runs_as_many_steps_as_were_published(name, num_steps):
     assert num_steps_of(RLConfig(preset=name), num_prompts=400) == num_steps
 
 
-def test_settings_of_trl_are_handed_on(tmp_path):
+def test_settings_of_trl_are_handed_on(tmp_path, monkeypatch):
+    monkeypatch.setattr("tamis.policy.rl.arguments.find_spec", lambda name: name)
     config = RLConfig.model_validate(
         {"trl": {"use_vllm": True, "loss_type": "dr_grpo", "num_iterations": 2}, "top_p": 0.5}
     )
@@ -159,3 +169,54 @@ def test_a_step_is_computed_in_parts(tmp_path):
     assert not arguments(RLConfig(), tmp_path).bf16
     with pytest.raises(ConfigError, match="TRL refuses the settings"):
         arguments(RLConfig(trl={"vllm_importance_sampling_clip_min": 9.0}), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"loss_type": "gprop"}, "loss_type is 'gprop'; expected one of grpo, bnpo, dr_grpo"),
+        ({"loss_type": None}, "loss_type is None; expected one of grpo"),
+        ({"importance_sampling_level": "word"}, "is 'word'; expected one of token, sequence"),
+        ({"scale_rewards": "groups"}, "scale_rewards is 'groups'; expected one of group, batch"),
+        ({"multi_objective_aggregation": "sum"}, "is 'sum'; expected one of sum_then_normalize"),
+        ({"vllm_importance_sampling_mode": "mask"}, "is 'mask'; expected one of token_truncate"),
+        ({"num_iterations": "two"}, "num_iterations is 'two': Input should be a valid integer"),
+        ({"num_iterations": 2.5}, r"num_iterations is 2\.5: Input should be a valid integer"),
+        ({"num_iterations": None}, "num_iterations is None: Input should be a valid integer"),
+        ({"num_iterations": 0}, "num_iterations is 0; expected a whole number from 1"),
+        ({"epsilon": "wide"}, "epsilon is 'wide': Input should be a valid number"),
+        ({"mask_truncated_completions": "perhaps"}, "Input should be a valid boolean"),
+        ({"sync_ref_model": True}, "sync_ref_model: the reference is the policy at the start"),
+        ({"sync_ref_model": "yes"}, "a run that was killed would end with other weights"),
+        ({"use_vllm": True}, "use_vllm: vLLM is not installed; try: pip install"),
+    ],
+)
+def test_settings_that_trl_would_refuse_late_are_refused(settings, message, tmp_path, monkeypatch):
+    monkeypatch.setattr("tamis.policy.rl.arguments.find_spec", lambda name: None)
+    with pytest.raises(ConfigError, match=rf"^trl\..*{message}"):
+        arguments(RLConfig(trl=settings), tmp_path)
+
+
+@pytest.mark.parametrize("value", ["two", 2.5, 0])
+def test_the_number_of_iterations_is_refused_before_prompts_are_ordered(value):
+    with pytest.raises(ConfigError, match=rf"trl\.num_iterations is {value!r}"):
+        order_of(RLConfig(trl={"num_iterations": value}), num_prompts=20, seed=0)
+
+
+def test_values_are_read_as_trl_declares_them(tmp_path):
+    settings = {"epsilon": "3e-4", "epsilon_high": 1, "scale_rewards": False}
+    found = arguments(RLConfig(trl={**settings, "sync_ref_model": False}), tmp_path)
+    assert (found.epsilon, found.epsilon_high, found.scale_rewards) == (3e-4, 1.0, "none")
+    assert not found.sync_ref_model
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_names_are_those_that_trl_tells_apart(name, tmp_path):
+    """It lists them nowhere, but compares each setting with the names that it knows."""
+    told = set()
+    for node in ast.walk(ast.parse(inspect.getsource(grpo_trainer))):
+        if isinstance(node, ast.Compare) and ast.unparse(node.left) == f"self.{name}":
+            told |= {part.value for part in ast.walk(node) if isinstance(part, ast.Constant)}
+    assert told == {known for known in NAMES[name] if isinstance(known, str)}
+    for known in NAMES[name]:
+        arguments(RLConfig(trl={name: known}), tmp_path)

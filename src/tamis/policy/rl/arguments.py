@@ -7,16 +7,20 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydantic import TypeAdapter, ValidationError
 from trl.trainer.grpo_config import GRPOConfig
 from trl.trainer.rloo_config import RLOOConfig
 
-from tamis.errors import ConfigError
+from tamis.errors import ConfigError, shorten
 from tamis.policy.rl.config import RLConfig
 from tamis.runs import num_processes
 from tamis.train.arguments import PROJECT, adamw_arguments, use_one_device
@@ -27,6 +31,20 @@ NUM_SAVES, LEAST_SAVE_EVERY = 10, 10
 MEASURED_ALONE = 1e-30
 # what the layout of steps rests on
 FIXED = ("steps_per_generation", "generation_batch_size", "num_generations_eval")
+# names that TRL looks at in the first loss or later
+NAMES: Mapping[str, tuple[str | bool, ...]] = {
+    "loss_type": ("grpo", "bnpo", "dr_grpo", "dapo", "luspo", "cispo", "sapo", "vespo"),
+    "importance_sampling_level": ("token", "sequence"),
+    "scale_rewards": ("group", "batch", "none", True, False),
+    "multi_objective_aggregation": ("sum_then_normalize", "normalize_then_sum"),
+    "vllm_importance_sampling_mode": (
+        "token_truncate",
+        "token_mask",
+        "sequence_truncate",
+        "sequence_mask",
+    ),
+}
+NUMBERS = {bool, int, float, type(None)}
 
 
 def num_steps_of(config: RLConfig, *, num_prompts: int) -> int:
@@ -44,8 +62,15 @@ def num_steps_of(config: RLConfig, *, num_prompts: int) -> int:
 
 
 def iterations_of(config: RLConfig) -> int:
-    """Return how many optimiser steps are taken on the same answers."""
-    return int(config.trl.get("num_iterations") or 1)
+    """Return how many optimiser steps are taken on the same answers.
+
+    Raises:
+        ConfigError: ``trl.num_iterations`` is no whole number from 1.
+    """
+    found = int(_typed("num_iterations", config.trl.get("num_iterations", 1), kind=int))
+    if found < 1:
+        raise ConfigError(f"trl.num_iterations is {found}; expected a whole number from 1")
+    return found
 
 
 def order_of(config: RLConfig, *, num_prompts: int, seed: int) -> NDArray[np.int64]:
@@ -76,8 +101,9 @@ def rl_arguments(
         every: steps between two looks at held-out prompts; ``None``: there are none.
 
     Raises:
-        ConfigError: a key of ``config.trl`` is unknown or set by other settings, TRL refuses one,
-            or there are more processes than answers of a step can be given to.
+        ConfigError: a key of ``config.trl`` is unknown or set by other settings, its value is none
+            that TRL knows or cannot be had here, or there are more processes than answers of a step
+            can be given to.
     """
     kind = KINDS[config.method]
     settings = {
@@ -85,18 +111,63 @@ def rl_arguments(
         **_rollouts(config),
         **_logging(config, every=every),
     }
+    own = _own(config.trl, kind, taken={*settings, *FIXED})
+    with refusals():
+        arguments = kind(**settings, **own)
+    use_one_device(arguments)
+    return arguments
+
+
+@contextmanager
+def refusals() -> Iterator[None]:
+    """Tell the user what TRL refuses when it is handed settings.
+
+    Raises:
+        ConfigError: it refused one, or a package that one of them needs is missing.
+    """
+    try:
+        yield
+    except (ImportError, TypeError, ValueError) as error:
+        raise ConfigError(f"TRL refuses the settings: {' '.join(str(error).split())}") from error
+
+
+def _own(given: Mapping[str, Any], kind: type[Any], *, taken: set[str]) -> dict[str, Any]:
+    """Return further settings of TRL; what it would not notice before the first answers is refused.
+
+    Numbers are read as those of ours: YAML takes 3e-4 for a text.
+    """
     known = {field.name for field in dataclasses.fields(kind) if field.init}
-    for key in config.trl:
-        if key in settings or key in FIXED:
+    hints = get_type_hints(kind)
+    found = {}
+    for key, value in given.items():
+        if key in taken:
             raise ConfigError(f"trl.{key}: is set by the other settings; leave it out")
         if key not in known:
             raise ConfigError(f"trl.{key}: {kind.__name__} of TRL has no such setting")
+        if key in NAMES and value not in NAMES[key]:
+            raise ConfigError(
+                f"trl.{key} is {shorten(value)}; expected one of {', '.join(map(str, NAMES[key]))}"
+            )
+        found[key] = _typed(key, value, kind=hints[key])
+    if found.get("sync_ref_model"):
+        raise ConfigError(
+            "trl.sync_ref_model: the reference is the policy at the start; one that moves is in no "
+            "checkpoint, so that a run that was killed would end with other weights; leave it out"
+        )
+    if found.get("use_vllm") and find_spec("vllm") is None:
+        raise ConfigError("trl.use_vllm: vLLM is not installed; try: pip install 'trl[vllm]'")
+    return found
+
+
+def _typed(key: str, value: Any, *, kind: Any) -> Any:
+    """Return a value of TRL's settings, as a number where it is declared to be one."""
+    if not set(get_args(kind) or [kind]) <= NUMBERS:
+        return value
     try:
-        arguments = kind(**settings, **config.trl)
-    except (ValueError, TypeError) as error:
-        raise ConfigError(f"TRL refuses the settings: {' '.join(str(error).split())}") from error
-    use_one_device(arguments)
-    return arguments
+        return TypeAdapter(kind).validate_python(value)
+    except ValidationError as error:
+        problem = error.errors(include_url=False)[0]
+        raise ConfigError(f"trl.{key} is {shorten(value)}: {problem['msg']}") from error
 
 
 def _steps(config: RLConfig, *, num_prompts: int, seed: int, work: Path) -> dict[str, Any]:

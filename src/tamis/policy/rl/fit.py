@@ -35,7 +35,7 @@ from tamis.models.config import ModelConfig
 from tamis.models.source import loading, locate, quiet
 from tamis.policy.adapters import adapters, check_weights
 from tamis.policy.load import load_chat_tokenizer, load_policy, save_policy
-from tamis.policy.rl.arguments import order_of, rl_arguments
+from tamis.policy.rl.arguments import order_of, refusals, rl_arguments
 from tamis.policy.rl.config import RewardConfig, RLConfig
 from tamis.policy.rl.report import rl_report
 from tamis.policy.rl.rewards import Judged, PolicyReward, Shape
@@ -105,15 +105,14 @@ def reinforce(
     )
     with quiet(), progress("reinforcing", total=arguments.max_steps) as advance:
         watch = Watch(rewarding, path=work / WATCH, on_step=advance, seed=seed)
-        trainer = watching_tokens(TRAINERS[config.method])(
+        trainer = _trainer(
+            config,
+            material,
             model=model,
             reward_funcs=[rewarding],
             args=arguments,
-            train_dataset=material.training,
-            eval_dataset=material.held_out,
             processing_class=tokenizer,
             callbacks=[Draws(seed=seed), watch],
-            peft_config=adapters(model, config.fit.lora),
         )
         watch.show_scores(trainer.callback_handler.callbacks)
         _train(trainer, work=work, looks=looks is not None)
@@ -152,6 +151,18 @@ def check_run(
     _check_context(settings, longest=material.longest, config=config)
     num, every = material.num_training, None if material.held_out is None else reward.every
     rl_arguments(config, num_prompts=num, seed=seed, work=Path(POLICY), every=every)
+
+
+def _trainer(config: RLConfig, material: Material, *, model: PreTrainedModel, **given: Any) -> Any:
+    """Return TRL's trainer, which looks at some settings only when it has the policy."""
+    with refusals():
+        return watching_tokens(TRAINERS[config.method])(
+            model=model,
+            train_dataset=material.training,
+            eval_dataset=material.held_out,
+            peft_config=adapters(model, config.fit.lora),
+            **given,
+        )
 
 
 def _train(trainer: Any, *, work: Path, looks: bool) -> None:
