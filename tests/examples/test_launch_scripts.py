@@ -1,11 +1,12 @@
 """The launch scripts give OpenRLHF and verl options that these know, with values that they take.
 
 Nothing is launched: programs that only write down their arguments stand in for Python and for the
-server. Where a package is installed, its own parser or configuration is asked, else what
-``examples/record_options.py`` recorded of it.
+server. Where a package is installed, as `make setup` does, its own parser or configuration is
+asked, else what ``examples/record_options.py`` recorded of it.
 """
 
 import argparse
+import importlib.metadata
 import importlib.util
 import json
 import os
@@ -26,6 +27,8 @@ from tamis.serve.engine import load_member
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples"
 TYPES = {"int": int, "float": float, "str": str, None: str}
+KWARGS = "reward.custom_reward_function.reward_kwargs."  # of reward.py, none of verl's
+NO_POINT = "actor_rollout_ref.rollout.top_p"  # a share, whose default verl writes as 1
 NOTING = """#!{python}
 import json, os, sys
 with open(os.environ["NOTED"], "a") as file:
@@ -42,23 +45,26 @@ def module(path):
     return found
 
 
-def installed(package, inside):
-    """The text of a file of an installed package, which is not imported."""
+RECORDER = module(EXAMPLES / "record_options.py")
+
+
+def installed(package):
+    """The text of what an installed package says of its options; it is not imported."""
     spec = importlib.util.find_spec(package)
-    return None if spec is None else (Path(spec.origin).parent / inside).read_text("utf-8")
+    inside = Path(RECORDER.INSIDE[package])
+    return None if spec is None else (Path(spec.origin).parents[1] / inside).read_text("utf-8")
 
 
 def recorded(name):
-    content = json.loads((Path(__file__).parent / f"{name}.json").read_text(encoding="utf-8"))
-    return content["options"]
+    return json.loads((Path(__file__).parent / f"{name}.json").read_text(encoding="utf-8"))
 
 
 def openrlhf_parser():
-    text = installed("openrlhf", "cli/train_ppo_ray.py")
+    text = installed("openrlhf")
     if text is not None:
-        return module(EXAMPLES / "record_options.py").parser_of(text)
+        return RECORDER.parser_of(text)
     parser = argparse.ArgumentParser()
-    for name, option in recorded("openrlhf").items():
+    for name, option in recorded("openrlhf")["options"].items():
         if option["takes"] == 0:
             parser.add_argument(name, action="store_true")
         else:
@@ -68,9 +74,26 @@ def openrlhf_parser():
 
 
 def verl_keys():
-    text = installed("verl", "trainer/config/_generated_ppo_trainer.yaml")
-    found = recorded("verl") if text is None else None
-    return found or module(EXAMPLES / "record_options.py").keys_of(text)
+    text = installed("verl")
+    return recorded("verl")["options"] if text is None else RECORDER.keys_of(text)
+
+
+def misfits(settings):
+    """What verl's configuration does not take of settings by dotted key, in words."""
+    keys, found = verl_keys(), []
+    for key, value in settings.items():
+        if key.startswith(KWARGS):
+            continue
+        if key not in keys:
+            found.append(f"verl has no key {key}")
+            continue
+        kind = type(value).__name__
+        # a default of null, or one that stands for another key, says nothing of the kind
+        fits = keys[key] in (kind, "NoneType", RECORDER.OPEN)
+        fits = fits or (kind, keys[key]) == ("int", "float")
+        if not (fits or (key, kind) == (NO_POINT, "float")):
+            found.append(f"{key}: {value!r} is no {keys[key]}")
+    return found
 
 
 @pytest.fixture
@@ -163,40 +186,57 @@ def test_an_option_that_openrlhf_does_not_know_is_noticed():
 
 @pytest.mark.parametrize("method", ["ppo", "grpo"])
 @pytest.mark.parametrize("url", ["", "http://127.0.0.1:8766"])
-def test_verl_has_every_key(launch, method, url):
+def test_verl_takes_every_override(launch, method, url):
     prepared, command = launch("verl/ppo.sh", METHOD=method, RM_URL=url)
     assert prepared[1].endswith("examples/verl/prompts.py")
     assert command[1:3] == ["-m", "verl.trainer.main_ppo"]
     config = command[command.index("--config-path") + 1 : command.index("--config-path") + 4]
     assert config == [str(EXAMPLES / "verl"), "--config-name", "ppo"]
     overrides = dict(text.split("=", 1) for text in command[7:])
-    keys = verl_keys()
-    own = "reward.custom_reward_function.reward_kwargs."
     # what verl's configuration lacks is added with a plus
     assert {key for key in overrides if key.startswith("+")} == {
-        f"+{own}{'url' if url else 'checkpoint'}"
+        f"+{KWARGS}{'url' if url else 'checkpoint'}"
     }
-    unknown = {key.removeprefix("+") for key in overrides} - set(keys)
-    assert {key for key in unknown if not key.startswith(own)} == set()
+    values = {key: yaml.safe_load(text) for key, text in overrides.items()}
+    assert misfits({key.removeprefix("+"): value for key, value in values.items()}) == []
+    assert values[f"{KWARGS}clip"] == 0.8
     assert ("algorithm.adv_estimator" in overrides) == (method == "grpo")
 
 
-def test_verl_knows_every_setting_of_the_file():
-    recorder = module(EXAMPLES / "record_options.py")
+def test_verl_takes_every_setting_of_the_file():
     content = yaml.safe_load((EXAMPLES / "verl" / "ppo.yaml").read_text(encoding="utf-8"))
     assert content.pop("hydra") == {"searchpath": ["pkg://verl.trainer.config"]}
     assert content.pop("defaults") == ["ppo_trainer", "_self_"]
-    keys = verl_keys()
-    leaves = dict(recorder.leaves_of(content))
-    assert len(leaves) > 20
-    for key, value in leaves.items():
-        if not key.startswith("reward.custom_reward_function.reward_kwargs."):
-            assert key in keys, f"examples/verl/ppo.yaml: verl has no key {key}"
-            kinds = {keys[key], type(value).__name__}
-            # a default of null takes anything, and so does a text that stands for another key
-            fits = len(kinds) == 1 or kinds <= {"int", "float"} or kinds & {"NoneType", "str"}
-            assert fits, f"{key}: {value!r} is no {keys[key]}"
-    assert leaves["reward.custom_reward_function.reward_kwargs.clip"] == 0.8
+    settings = dict(RECORDER.leaves_of(content))
+    assert len(settings) > 20
+    assert misfits(settings) == []
+    assert settings[f"{KWARGS}clip"] == 0.8
+
+
+@pytest.mark.parametrize(
+    ("key", "text"),
+    [
+        ("actor_rollout_ref.actor.optim.lr", "5e-7"),  # without a point, a text to YAML 1.1
+        ("actor_rollout_ref.rollout.n", "2.5"),
+        ("actor_rollout_ref.rollout.n", "null"),
+        ("algorithm.use_kl_in_reward", "0"),
+        ("algorithm.adv_estimator", "1"),
+        ("trainer.logger", "console"),
+        ("trainer.learning_rate", "0.1"),
+    ],
+)
+def test_a_setting_that_verl_does_not_take_is_noticed(key, text):
+    (said,) = misfits({key: yaml.safe_load(text)})
+    assert key in said
+
+
+@pytest.mark.parametrize("name", ["openrlhf", "verl"])
+def test_what_is_recorded_of_a_package_is_what_it_has(name):
+    text = installed(name)
+    if text is None:
+        pytest.skip(f"{name} is not installed")
+    version, options = importlib.metadata.version(name), RECORDER.recorded_of(name, text)
+    assert recorded(name) == {"version": version, "options": options}
 
 
 def test_prompts_become_rows_of_verl(tmp_path):

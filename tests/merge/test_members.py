@@ -150,6 +150,15 @@ def test_adapters_that_have_no_average_are_refused(adapted, tmp_path):
         shutil.copytree(path / "adapter", paths[-1])
         edit(paths[-1] / "adapter_config.json", use_dora=True)
     assert "use_dora is True, expected False: only plain LoRA" in problem(*paths)
+    for path in paths:
+        edit(path / "adapter_config.json", use_dora=False, target_parameters=["experts.up"])
+    assert "target_parameters is ['experts.up'], expected None" in problem(*paths)
+    for path in paths:
+        edit(path / "adapter_config.json", target_parameters=[], trainable_token_indices=[3])
+    assert "trainable_token_indices is [3], expected None" in problem(*paths)
+    for path in paths:
+        edit(path / "adapter_config.json", trainable_token_indices=None)
+    assert len(open_members(paths)) == 2
 
 
 @pytest.fixture
@@ -160,6 +169,24 @@ def foreign(llama, make, tmp_path):
         make(llama, path, seed=seed, rank=2, recorded=False) / "adapter"
         for seed, path in enumerate(made)
     ]
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"layers_to_transform": [0]}, "layers by number is [0], expected [0, 1]"),
+        ({"layers_to_transform": 0}, "layers by number is [0], expected [0, 1]"),
+        ({"layers_pattern": "blocks"}, "layers by pattern is 'blocks', expected None"),
+        ({"exclude_modules": ["o_proj"]}, "layers left out is ['o_proj'], expected None"),
+    ],
+)
+def test_adapters_on_different_layers_are_refused(foreign, settings, said):
+    for path in foreign:
+        edit(path / "adapter_config.json", layers_to_transform=[1, 0], exclude_modules=[])
+    edit(foreign[1] / "adapter_config.json", layers_to_transform=[0, 1], exclude_modules=None)
+    assert len(open_members(foreign, start="unchecked")) == 2
+    edit(foreign[1] / "adapter_config.json", **settings)
+    assert said in problem(*foreign, start="unchecked")
 
 
 def test_adapters_with_biases_of_their_own_are_refused(foreign):

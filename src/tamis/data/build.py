@@ -15,6 +15,7 @@ from tamis.types import Conversation, Dropped, Message, Pair, content_id, messag
 
 Rows = Iterable[tuple[int, Mapping[str, Any]]]
 _HH_TURN = re.compile(r"(?:\A\s*|\n\n)(Human|Assistant):")
+_HH_BEGIN, HH_ANSWER = "\n\nHuman:", "\n\nAssistant:"
 
 
 def per_row(
@@ -107,6 +108,53 @@ def parse_transcript(text: str) -> Conversation | None:
         Message("user" if name == "Human" else "assistant", content.strip())
         for name, content in zip(parts[::2], parts[1::2], strict=True)
     )
+
+
+def begins_transcript(text: str) -> bool:
+    """Tell whether a text begins with a turn in the HH-RLHF form."""
+    return text.lstrip().startswith(("Human:", "Assistant:"))
+
+
+def prompt_turns(row: Row, field: str) -> Conversation:
+    """Return the turns of a prompt; a bare text is one of the user.
+
+    A transcript in the HH-RLHF form, which ends where the answer begins, is read as that of a pair:
+    turn by turn.
+
+    Raises:
+        DataError: it is neither text nor messages, or a transcript with another end.
+    """
+    text = row.get(field)
+    if not _is_transcript(text):
+        return row.conversation(field, role="user")
+    turns = parse_transcript(row.text(field))
+    if turns is None or not text.rstrip().endswith(HH_ANSWER):
+        expected = f"messages, or a transcript that ends with {HH_ANSWER!r}"
+        raise row.error(field, expected=expected, found=text)
+    return turns[:-1]
+
+
+def answer_turns(row: Row, field: str, *, prompt: object) -> Conversation:
+    """Return the turns of an answer; a bare text is one of the assistant.
+
+    After a prompt that `prompt_turns` reads as a transcript a text is stripped, as that of a pair.
+
+    Raises:
+        DataError: it is neither text nor messages, or a transcript that begins with the prompt.
+    """
+    turns, text = row.conversation(field, role="assistant"), row.get(field)
+    if not (isinstance(text, str) and isinstance(prompt, str) and _is_transcript(prompt)):
+        return turns
+    if text.strip().startswith(prompt.strip()):
+        raise row.error(field, expected="the answer without its prompt", found=text)
+    return (Message("assistant", text.strip()),)
+
+
+def _is_transcript(prompt: Any) -> bool:
+    if not isinstance(prompt, str):
+        return False
+    is_whole = begins_transcript(prompt) and prompt.rstrip().endswith(HH_ANSWER)
+    return is_whole or prompt.startswith(_HH_BEGIN)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from itertools import chain, islice
 from typing import Any
 
-from tamis.data.build import with_system
+from tamis.data.build import prompt_turns, with_system
 from tamis.data.fields import Row
 from tamis.data.read import read_rows
 from tamis.data.recognise import Convention, all_conventions
@@ -25,9 +25,10 @@ def read_prompts(path: str, *, limit: int | None = None) -> list[Conversation]:
     """Return the prompts of a source that `read_rows` reads, each once, in order of appearance.
 
     A row has its prompt as ``prompt``, ``messages``, ``question`` or ``instruction``: a text, which
-    is a turn of the user, or messages. ``messages`` lose the assistant's turns at their end; a
-    ``system`` text comes first. Preference data in any convention of `tamis.data` will do as well:
-    the prompts of its pairs; pairs without one have none to give, and ties are no pairs.
+    is a turn of the user (or a transcript in the HH-RLHF form, up to "Assistant:"), or messages.
+    ``messages`` lose the assistant's turns at their end; a ``system`` text comes first. Preference
+    data in any convention of `tamis.data` will do as well: the prompts of its pairs; pairs without
+    one have none to give, and ties are no pairs.
 
     Args:
         path: a file, a directory that datasets saved, or a hub id.
@@ -37,17 +38,8 @@ def read_prompts(path: str, *, limit: int | None = None) -> list[Conversation]:
         DataError: nothing is there, a row has no prompt or one that ends with an answer, or not one
             prompt is found; the message names file, row and field.
     """
-    rows: Iterator[IndexedRow] = iter(read_rows(path))
-    sample = list(islice(rows, SAMPLE))
-    convention = _preferences([values for _, values in sample])
-    everything = chain(sample, rows)
-    if convention is None:
-        found: Iterable[Conversation] = (_prompt(Row(path, *row)) for row in everything)
-    else:
-        pairs = (item for item in convention.pairs(everything, path) if isinstance(item, Pair))
-        found = (pair.prompt for pair in pairs if _asks(pair.prompt))
     distinct: dict[Conversation, None] = {}
-    for prompt in found:
+    for prompt, _ in _asked(path):
         if len(distinct) == limit:
             break
         distinct[prompt] = None
@@ -59,13 +51,15 @@ def read_prompts(path: str, *, limit: int | None = None) -> list[Conversation]:
 def read_prompt_types(path: str) -> dict[Conversation, str]:
     """Return the type of each prompt of a source, such as ``reasoning``: its ``prompt_type``.
 
-    Rows are those of `read_prompts`. Rows without a type are left out, so there may be none; of a
-    prompt that comes twice the first type counts.
+    Prompts are those of `read_prompts`, of preference data, too: there the type is that of the row
+    of the pair, and of answers in rows of their own that of the better one. Rows without a type are
+    left out, so there may be none; of a prompt that comes twice the first type counts.
 
     Raises:
-        DataError: nothing is there, or a row has a type that is no text, or one and no prompt.
+        DataError: nothing is there, or a row has a type that is no text; where there are types,
+            also what `read_prompts` refuses.
     """
-    types: dict[Conversation, str] = {}
+    kinds: dict[int, str] = {}
     for index, values in read_rows(path):
         row = Row(path, index, values)
         kind = row.get(TYPE)
@@ -73,8 +67,27 @@ def read_prompt_types(path: str) -> dict[Conversation, str]:
             continue
         if not isinstance(kind, str) or not kind.strip():
             raise row.error(TYPE, expected="a text, such as reasoning", found=kind)
-        types.setdefault(_prompt(row), kind)
+        kinds[index] = kind
+    types: dict[Conversation, str] = {}
+    for prompt, index in _asked(path) if kinds else ():
+        if index in kinds:
+            types.setdefault(prompt, kinds[index])
     return types
+
+
+def _asked(path: str) -> Iterator[tuple[Conversation, int]]:
+    """Give the prompts of a source in order, each with the number of its row."""
+    rows: Iterator[IndexedRow] = iter(read_rows(path))
+    sample = list(islice(rows, SAMPLE))
+    convention = _preferences([values for _, values in sample])
+    everything = chain(sample, rows)
+    if convention is None:
+        for index, values in everything:
+            yield _prompt(Row(path, index, values)), index
+        return
+    for item in convention.pairs(everything, path):
+        if isinstance(item, Pair) and _asks(item.prompt):
+            yield item.prompt, item.row
 
 
 def _preferences(sample: list[Mapping[str, Any]]) -> Convention | None:
@@ -87,7 +100,7 @@ def _preferences(sample: list[Mapping[str, Any]]) -> Convention | None:
 
 def _prompt(row: Row) -> Conversation:
     field = row.first(*PROMPTS)
-    turns = row.conversation(field, role="user")
+    turns = prompt_turns(row, field)
     while field == WHOLE and turns and turns[-1].role == "assistant":
         turns = turns[:-1]
     if not _asks(turns):

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from tamis.data.build import answer_turns, prompt_turns
 from tamis.data.fields import TURNS, Row
 from tamis.data.read import is_hub_id, read_rows
 from tamis.errors import DataError
@@ -45,8 +46,9 @@ def read_responses(path: str) -> Iterator[Responses]:
     A row has a prompt (``prompt``, ``messages``, ``question`` or ``instruction``: text or messages)
     and a list of responses (``responses``, ``answers`` or ``completions``), or a single one
     (``response`` or ``completion``). A response is a text, a message or a list of messages, or an
-    object with its text as ``response``, ``completion``, ``text`` or ``content``. Other keys are
-    not read.
+    object with its text as ``response``, ``completion``, ``text`` or ``content``. A text prompt in
+    the HH-RLHF form becomes turns, as in pairs: it ends with "Assistant:", and responses in text
+    continue it. Other keys are not read.
 
     Raises:
         DataError: nothing is there, or a row is not such; the message names file, row and field
@@ -54,27 +56,30 @@ def read_responses(path: str) -> Iterator[Responses]:
     """
     for index, values in read_rows(path):
         row = Row(path, index, values)
-        prompt = row.conversation(row.first(*PROMPTS), role="user")
+        asked = row.first(*PROMPTS)
+        prompt = prompt_turns(row, asked)
         field = row.first(*RESPONSES, *ONE)
         items = row.get(field)
         if field in ONE:
-            responses = [_response(row, field, items)]
+            named = {field: items}
         elif isinstance(items, list):
-            responses = [_response(row, f"{field}[{i}]", item) for i, item in enumerate(items)]
+            named = {f"{field}[{i}]": item for i, item in enumerate(items)}
         else:
             raise row.error(field, expected="a list of responses", found=items)
+        responses = [
+            _response(row, name, item, prompt=row.get(asked)) for name, item in named.items()
+        ]
         yield Responses(prompt, tuple(responses), index)
 
 
-def _response(row: Row, field: str, item: object) -> Conversation:
+def _response(row: Row, field: str, item: object, *, prompt: object) -> Conversation:
     if isinstance(item, dict) and not {"role", "from"} & item.keys():
         names = [name for name in TEXTS if name in item]
         if not names:
             raise row.error(field, expected=f"{TURNS}, or {'|'.join(TEXTS)}", found=item)
         field, item = f"{field}.{names[0]}", item[names[0]]
-    turns = Row(row.source, row.index, {field: item}, row.path).conversation(
-        field, role="assistant"
-    )
+    alone = Row(row.source, row.index, {field: item}, row.path)
+    turns = answer_turns(alone, field, prompt=prompt)
     if turns and turns[-1].role != "assistant":
         expected = "a last turn of the assistant"
         raise row.error(field, expected=expected, found=turns[-1].role)

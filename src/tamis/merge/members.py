@@ -22,6 +22,15 @@ from tamis.runs import read_json
 CONFIG = "config.json"
 # what may differ between models of one parent
 OWN = frozenset({"_name_or_path", "transformers_version", "mean", "std"})
+# settings of an adapter whose updates are all products of two matrices, added to whole layers
+PLAIN: Mapping[str, Any] = {
+    "peft_type": "LORA",
+    "use_dora": False,
+    "bias": "none",
+    "lora_bias": False,
+    "target_parameters": None,
+    "trainable_token_indices": None,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,27 +167,35 @@ def _describe_checkpoint(member: Member) -> dict[str, Mapping[str, Any]]:
 
 def _describe_adapter(member: Member) -> dict[str, Mapping[str, Any]]:
     settings = _plain(member.path / ADAPTER_CONFIG)
-    refused = {"peft_type": "LORA", "use_dora": False, "bias": "none", "lora_bias": False}
-    for name, expected in refused.items():
+    for name, expected in PLAIN.items():
         found = settings.get(name, expected)
-        if found != expected:
+        if (found or None) != (expected or None):  # PEFT writes null, an empty list or False
             raise ConfigError(
                 f"{member.path / ADAPTER_CONFIG}: {name} is {found!r}, expected {expected!r}: only "
                 "plain LoRA adapters have an average"
             )
-    layers = settings.get("target_modules")
     start, beside = member.start, template_beside(member.path, start=member.start)
     template = None if beside is None else beside.read_text(encoding="utf-8")
     return {
         "adapter": {
             "base model": settings.get("base_model_name_or_path"),
-            "layers": sorted(layers) if isinstance(layers, list) else layers,
-            "other layers": sorted(settings.get("modules_to_save") or ()),
+            "layers": _listed(settings.get("target_modules")),
+            "layers by number": _listed(settings.get("layers_to_transform")),
+            "layers by pattern": _listed(settings.get("layers_pattern")),
+            "layers left out": _listed(settings.get("exclude_modules")),
+            "other layers": _listed(settings.get("modules_to_save")),
         },
         "chat template": {"template": template if start is None else start.template},
         "notes": adapter_notes(member.path),
         "length": {} if start is None else {"max_length": start.max_length},
     }
+
+
+def _listed(value: Any) -> Any:
+    """Return a setting that names layers in one form, in whatever order it names them."""
+    if isinstance(value, list):
+        return sorted(value) or None
+    return [value] if isinstance(value, int) else value or None
 
 
 def _plain(path: Path, *, without: frozenset[str] = frozenset()) -> dict[str, Any]:

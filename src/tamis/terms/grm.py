@@ -101,10 +101,11 @@ def loss(view: View, *, settings: Settings) -> Tensor:
     with a = 0.01 (coefficient 0.01, base_coefficient 0.99) and beta 0.1. ``log p`` is a sum over
     tokens, so that ``sft`` is all but linear in it. Deviations: an answer begins at the first token
     that differs from the other one's, so that words which both answers begin with are part of the
-    prompt (in the dpo forms they would cancel), and it ends with the end token; where input and
-    output embeddings of the model are one matrix it is trained as such, else the output embeddings
-    stay those of the starting model. A target below 1 weighs both directions of the dpo forms; the
-    other forms write the answer believed better alone, and half of each at target 0.5.
+    prompt (in the dpo forms they would cancel), as are earlier turns, of which the published label
+    mask hides the first user turn alone, and it ends with the end token; where input and output
+    embeddings of the model are one matrix it is trained as such, else the output embeddings stay
+    those of the starting model. A target below 1 weighs both directions of the dpo forms; the other
+    forms write the answer believed better alone, and half of each at target 0.5.
 
     Cost: the language model head on the answer tokens of the better answers (sft, nll) or of all
     answers: for each of them 6 D V operations and a third more, because logits are not kept; 64 MiB

@@ -114,6 +114,29 @@ def test_a_policy_that_has_not_moved_is_its_reference_in_bfloat16_too(llama, tmp
     assert report["curve"][0]["loss"] == torch.tensor(2.0).log().item()
 
 
+@pytest.mark.parametrize("autocast", ["none", "bfloat16"])
+def test_a_policy_that_has_not_moved_says_of_the_texts_of_terms_what_its_reference_says(
+    llama, tmp_path, autocast
+):
+    """To the rounding of float32: texts lie in rows of other widths than beside pairs."""
+    settings = {"form": "logistic"}
+    for key, field, word in (("path", "response", "good"), ("samples", "responses", "bad")):
+        said = [f"{word}{' and a fox' * (index + len(word))}" for index in range(4)]
+        rows = [
+            {"prompt": f"question {index}", field: text if field == "response" else [text]}
+            for index, text in enumerate(said)
+        ]
+        path = tmp_path / f"{key}.jsonl"
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        settings[key] = str(path)
+    terms = {"demonstrations": settings}
+    config = config_of(terms=terms, fit__compute={"autocast": autocast})
+    report, _ = run_align(tmp_path, wordy(), policy=llama, config=config)
+    first, tie = report["curve"][0], torch.tensor(2.0).log().item()
+    assert (first["base"], first["margin"]) == (tie, 0.0)
+    assert first["demonstrations"] == pytest.approx(tie, abs=2e-6)
+
+
 def test_what_it_learns_holds_on_pairs_that_it_has_not_seen(plain):
     held_out = plain[1]["held_out"]
     assert held_out["num_pairs"] == 6

@@ -3,7 +3,7 @@ import json
 import pytest
 import torch
 
-from tamis.data.responses import Responses
+from tamis.data.responses import Responses, read_responses
 from tamis.errors import DataError
 from tamis.losses.bradley_terry import bradley_terry
 from tamis.policy.align.demonstrations import demonstration_pairs, read_demonstrations
@@ -34,6 +34,15 @@ def test_demonstrations_are_read_in_every_form(tmp_path):
     ]
     found = read_demonstrations(write(tmp_path / "demos.jsonl", rows))
     assert found == [DEMOS[0]] * 3
+
+
+def test_a_transcript_meets_the_samples_for_the_same_prompt(tmp_path):
+    text = "\n\nHuman: q\n\nAssistant:"
+    found = read_demonstrations(write(tmp_path / "d.jsonl", [{"prompt": text, "chosen": " good"}]))
+    assert found == [DEMOS[0]]
+    samples = write(tmp_path / "s.jsonl", [{"prompt": text, "responses": [" bad", " good"]}])
+    pairs = demonstration_pairs(found, read_responses(samples))
+    assert [(pair.prompt, pair.rejected) for pair in pairs.pairs] == [(user("q"), said("bad"))]
 
 
 @pytest.mark.parametrize(

@@ -1,15 +1,23 @@
 """Methods are put together, and chosen, on pairs that no test set has."""
 
+import importlib.util
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from tamis.errors import ConfigError
 from tamis.studies.shift.arms import arm_of
 from tamis.studies.shift.choose import UNLIKE, best, together, validated, validation_sets
+from tamis.studies.shift.levels import META
 from tamis.studies.shift.material import GRADED_SETS, PLAIN_SETS, Sizes, read_material
 from tamis.studies.shift.measures import IN, OUT
-from tamis.studies.shift.plan import shift_plan
+from tamis.studies.shift.plan import JUDGE, POLICY, shift_plan
+from tamis.studies.shift.ready import SAMPLES
 from tamis.studies.shift.records import Scores, TestSet
+from tamis.studies.workers import Work
+
+BENCH = Path(__file__).parents[3] / "benchmarks" / "methods.py"
 
 
 def test_two_methods_change_what_either_changes(tmp_path):
@@ -47,3 +55,25 @@ def test_no_pair_is_drawn_tested_or_judged_by(data_dir):
     drawn = {pair.prompt for part in material.parts for pair in part}
     shown = {pair.prompt for one in sets for pair in one.pairs}
     assert not shown & (tested | drawn)
+
+
+def test_the_bench_writes_the_answers_of_its_own_prompts_over_those_of_another_tier(
+    tmp_path, monkeypatch
+):
+    spec = importlib.util.spec_from_file_location("methods", BENCH)
+    bench = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(bench)
+    path = tmp_path / SAMPLES / META
+    path.parent.mkdir()
+    path.write_text("of another tier")
+    monkeypatch.setattr(bench, "fit_judges", lambda *_, **__: "judges")
+    monkeypatch.setattr(
+        bench,
+        "shifted_levels",
+        lambda material, *, model, judges, folder: (folder / META).write_text(
+            f"{material} {model} {judges}"
+        ),
+    )
+    work = Work(shift_plan("default"), tmp_path, None, {JUDGE: "judge", POLICY: "policy"})
+    bench.write_answers(work, "material")
+    assert path.read_text() == "material policy judges"

@@ -9,7 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from tamis.data.build import Rows, make_labelled_pair, parse_transcript, per_row, split_history
+from tamis.data.build import (
+    HH_ANSWER,
+    Rows,
+    begins_transcript,
+    make_labelled_pair,
+    parse_transcript,
+    per_row,
+    split_history,
+)
 from tamis.data.fields import Row
 from tamis.types import Conversation, Dropped, Pair
 
@@ -21,7 +29,6 @@ EXAMPLE = (
         "rejected": "\n\nHuman: Hi\n\nAssistant: worse",
     },
 )
-_ANSWER = "\n\nAssistant:"
 
 
 def matches(row: Mapping[str, object]) -> bool:
@@ -29,9 +36,9 @@ def matches(row: Mapping[str, object]) -> bool:
     prompt, chosen, rejected = row.get("prompt"), row.get("chosen"), row.get("rejected")
     if not (isinstance(chosen, str) and isinstance(rejected, str)):
         return False
-    if isinstance(prompt, str) and "Human:" in prompt and prompt.rstrip().endswith(_ANSWER):
+    if isinstance(prompt, str) and "Human:" in prompt and prompt.rstrip().endswith(HH_ANSWER):
         return True
-    return not prompt and _ANSWER in chosen and _ANSWER in rejected
+    return not prompt and HH_ANSWER in chosen and HH_ANSWER in rejected
 
 
 def pairs(rows: Rows, source: str) -> Iterator[Pair | Dropped]:
@@ -47,14 +54,10 @@ def _pair(row: Row) -> Pair | Dropped:
         if not text.strip():
             sides.append(())
             continue
-        turns = parse_transcript(text if _begins_transcript(text) else prompt + text)
+        turns = parse_transcript(text if begins_transcript(text) else prompt + text)
         if turns is None:
             detail = f"{field} does not begin with 'Human:' or 'Assistant:'"
             return Dropped(row.index, "no_transcript", detail)
         sides.append(turns)
     shared, chosen, rejected = split_history(*sides)
     return make_labelled_pair(row, prompt=shared, chosen=chosen, rejected=rejected)
-
-
-def _begins_transcript(text: str) -> bool:
-    return text.lstrip().startswith(("Human:", "Assistant:"))

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from tamis.data.build import answer_turns, prompt_turns
 from tamis.data.fields import Row
 from tamis.data.read import read_rows
 from tamis.data.responses import Responses
@@ -43,7 +44,8 @@ def read_demonstrations(path: str) -> list[Text]:
 
     A row has a prompt (``prompt``, ``question`` or ``instruction``: text or messages) and an answer
     (``response``, ``completion``, ``answer``, ``output`` or ``chosen``: text or messages), or
-    ``messages`` alone, of which the last turn is the answer. Other keys are not read.
+    ``messages`` alone, of which the last turn is the answer. A text prompt in the HH-RLHF form
+    becomes turns, as in pairs. Other keys are not read.
 
     Raises:
         DataError: there is nothing, or a row is not such; the message names file, row and field.
@@ -135,9 +137,10 @@ def _same(first: Conversation, second: Conversation) -> bool:
 
 def _demonstration(row: Row) -> Text:
     if any(name in row.values for name in ANSWERS):
-        prompt = row.conversation(row.first(*PROMPTS), role="user")
+        asked = row.first(*PROMPTS)
+        prompt = prompt_turns(row, asked)
         field = row.first(*ANSWERS)
-        answer = row.conversation(field, role="assistant")
+        answer = answer_turns(row, field, prompt=row.get(asked))
     else:
         field = "messages"
         turns = row.conversation(field, role="user")

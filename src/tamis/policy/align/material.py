@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
@@ -46,6 +47,7 @@ class Start:
         reference: what log ratios are taken against; ``None``: the policy itself, as it is here.
         max_length: tokens of prompt and answer.
         config: which policy it is.
+        in_bfloat16: whether it computes in bfloat16 while it is trained.
     """
 
     model: PreTrainedModel
@@ -53,11 +55,19 @@ class Start:
     reference: PreTrainedModel | None
     max_length: int
     config: ModelConfig
+    in_bfloat16: bool
 
     def reference_log_probs(self, answers: Sequence[Answer]) -> Floats:
-        """Return the log probability of each answer under the reference, in nats."""
+        """Return the log probability of each answer under the reference, in nats.
+
+        It is computed in the types in which the policy is trained, so that one that has not moved
+        differs from its reference by the rounding of float32 alone.
+        """
         model = self.model if self.reference is None else self.reference
-        return log_probs(model, language_head(model, path=self.config.path), answers)
+        head = language_head(model, path=self.config.path)
+        device = model.device.type
+        with torch.autocast(device, dtype=torch.bfloat16, enabled=self.in_bfloat16):
+            return log_probs(model, head, answers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +102,9 @@ def load_start(policy: ModelConfig, config: AlignConfig) -> Start:
     use_fast_backward(model, alike=True)
     positions = getattr(model.config.get_text_config(), "max_position_embeddings", None)
     max_length = min(config.max_length, int(positions or NO_LIMIT))
+    in_bfloat16 = config.fit.compute.autocast == "bfloat16"
     if config.reference is None:
-        return Start(model, tokenizer, None, max_length, policy)
+        return Start(model, tokenizer, None, max_length, policy, in_bfloat16)
     changes = {"path": config.reference, "num_layers": None, "revision": None}
     reference, other = load_policy(policy.model_copy(update=changes))
     if other.get_vocab() != tokenizer.get_vocab():
@@ -103,7 +114,7 @@ def load_start(policy: ModelConfig, config: AlignConfig) -> Start:
         )
     to_accelerator(reference)
     use_fast_backward(reference, alike=True)
-    return Start(model, tokenizer, reference, max_length, policy)
+    return Start(model, tokenizer, reference, max_length, policy, in_bfloat16)
 
 
 def make_material(
