@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from tamis.cli import main
-from tamis.errors import ConfigError
+from tamis.errors import ConfigError, DataError
 from tamis.runs import read_json, read_parquet
 from tamis.studies import commands
 from tamis.studies.commands import fill_document, plan_for, run_study_stage, sections_of
@@ -119,6 +119,13 @@ def test_a_study_says_what_it_takes_then_writes_everything(kind, plan, data, run
     assert f"images/full-study-{kind}-1.svg" in found
     both = sorted([*images, *(f"full-{name}" for name in images)])
     assert sorted(path.name for path in (tmp_path / "images").iterdir()) == both
+
+    with pytest.raises(DataError, match=f"expected the marks <!-- begin: fresh-study-{kind} -->"):
+        fill_document(kind, sections_of(kind, run), page=page, tier="full", first_seed=5)
+    assert page.read_text(encoding="utf-8") == found
+    page.write_text(f"<!-- begin: fresh-study-{kind} -->\n<!-- end: fresh-study-{kind} -->\n{full}")
+    fill_document(kind, sections_of(kind, run), page=page, tier="full", first_seed=5)
+    assert f"images/fresh-study-{kind}-1.svg" in page.read_text(encoding="utf-8")
 
 
 def test_another_precision_of_the_models_is_another_study(plan, data, tmp_path, monkeypatch):

@@ -78,6 +78,6 @@ def study(
     watch.end(f"study {kind}", result)
     sections = sections_of(kind, out)
     if page is not None:
-        fill_document(kind, sections, page=page, tier=tier)
+        fill_document(kind, sections, page=page, tier=tier, first_seed=first_seed)
     show_tables(terminal_tables(sections))
     show_path("report:", (result.directory / "report.html").resolve())

@@ -206,16 +206,21 @@ def sections_of(kind: Kind, run: Path) -> list[Section]:
     return STUDIES[kind].sections(read_json(run / kind / REPORT))
 
 
-def fill_document(kind: Kind, sections: Sequence[Section], *, page: Path, tier: Tier) -> None:
+def fill_document(
+    kind: Kind, sections: Sequence[Section], *, page: Path, tier: Tier, first_seed: int = 0
+) -> None:
     """Put a study's tables and pictures into their place in a Markdown page.
 
-    That is ``study-KIND``, or of the full tier ``full-study-KIND`` where the page has it.
+    That is ``study-KIND``, or of the full tier ``full-study-KIND`` where the page has it. Seeds
+    that begin later confirm what the first ones found, and have ``fresh-study-KIND``.
 
     Raises:
         ConfigError, DataError: the page is not there or has no such place.
     """
     place = f"study-{kind}"
-    if tier == "full" and has_place(page, f"full-{place}"):
+    if first_seed:
+        place = f"fresh-{place}"
+    elif tier == "full" and has_place(page, f"full-{place}"):
         place = f"full-{place}"
     fill_page(page, place=place, written=as_markdown(sections, place=place, images=IMAGES))
 
